@@ -42,6 +42,7 @@ PARTS = (
     "checkout_watch",
     "live_view",
     "report",
+    "walls",
 )
 DOCUMENT = ROOT / "docs" / "performance.md"
 HEAD = """# Performance

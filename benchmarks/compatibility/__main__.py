@@ -4,6 +4,7 @@ projects, and write docs/compatibility.md.
 Downloads the sources of repositories.yml, verifies their hashes, and installs by apt-get
 what their tests need (as root; `--no-install` leaves that out). With names only these
 are tried, and the results of the others are kept. Exit 1 if fewer than 28 are green.
+With `--sandbox MODE` everything runs within walls, and nothing is written.
 """
 
 from __future__ import annotations
@@ -86,8 +87,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.names and repository.name not in options.names:
             continue
         with network.silent_address():
-            result = tried(repository, cache, installs=not options.no_install)
-        print(f"{result.name}: {result.reason or 'green'} ({result.tests} tests)")
+            result = tried(
+                repository,
+                cache,
+                installs=not options.no_install,
+                sandbox=options.sandbox,
+            )
+        shown = f"{result.name}: {result.reason or 'green'} ({result.tests} tests)"
+        print(shown, flush=True)
+        if options.sandbox is not None:
+            results = {**results, result.name: result}
+            continue
         # Another run may have written others in the meantime.
         results = {**report.read(), result.name: result}
         report.write(results)
@@ -108,6 +118,9 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
         help="where the sources and the logs of the tests are kept",
     )
     parser.add_argument("--no-install", action="store_true", help="install nothing")
+    parser.add_argument(
+        "--sandbox", metavar="MODE", help="the setting, for doctor and run"
+    )
     options = parser.parse_args(argv)
     if unknown := sorted(set(options.names) - known):
         parser.error(f"not in repositories.yml: {', '.join(unknown)}")
@@ -168,7 +181,13 @@ def ecosystem(repository: Repository) -> str:
     return repository.ecosystem.partition(",")[0]
 
 
-def tried(repository: Repository, cache: Path, *, installs: bool) -> Result:
+def tried(
+    repository: Repository,
+    cache: Path,
+    *,
+    installs: bool,
+    sandbox: str | None = None,
+) -> Result:
     """The result for one repository, in a new folder that is removed afterwards."""
     result = Result(repository.name, repository.ecosystem, repository.version)
     work = Path(tempfile.mkdtemp(prefix="fanin-compatibility-"))
@@ -180,7 +199,7 @@ def tried(repository: Repository, cache: Path, *, installs: bool) -> Result:
             _install(repository, cache)
         archives = sources.fetch(repository, cache)
         root = sources.unpack(archives, work / repository.name)
-        try_project(root, ecosystem(repository), logs, result)
+        try_project(root, ecosystem(repository), logs, result, sandbox)
     except NotGreen as error:
         result.reason = str(error)
     except subprocess.CalledProcessError as error:
@@ -193,11 +212,18 @@ def tried(repository: Repository, cache: Path, *, installs: bool) -> Result:
     return result
 
 
-def try_project(root: Path, language: str, logs: Path, result: Result) -> None:
+def try_project(
+    root: Path,
+    language: str,
+    logs: Path,
+    result: Result,
+    sandbox: str | None = None,
+) -> None:
     """Take the four steps of docs/compatibility.md in the folder of a project.
 
     Writes set-up, test command and number of tests into `result`, and the output of the
-    tests into `logs`. NotGreen if a step does not come out as it should.
+    tests into `logs`. NotGreen if a step does not come out as it should. `sandbox` is the
+    mode of the walls.
     """
     _git(root, "init", "-q", "-b", "main")
     # An archive may hold files that the project's .gitignore names.
@@ -214,6 +240,8 @@ def try_project(root: Path, language: str, logs: Path, result: Result) -> None:
     variables = []
     for name, value in VARIABLES.get(language, {}).items():
         variables += ["--env", f"{name}={value}"]
+    if sandbox is not None:  # the agent writes the logs of the tests
+        variables += ["--sandbox", f"{{mode: {sandbox}, write: ['{logs}']}}"]
     _expect(0, root, "doctor", *variables)
     run = ("run", "--max-attempts", "1", *variables)
     _expect(0, root, *run, "edit")

@@ -109,12 +109,12 @@ def state_of(
     if home == folder.home:
         return [home]
     traits = agent.traits
-    state = [home / name for name in (*traits.state, *traits.logins)]
+    state = [home / name for name in traits.state]
     state += [Path(variables[name]) for name in traits.homes if name in variables]
     for path in state:
         if "." not in path.name[1:]:  # as a file's name has
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return state
+    return [*state, *_no_links(home, traits.logins)]
 
 
 def steering_of(
@@ -124,7 +124,17 @@ def steering_of(
     home = Path(variables.get("HOME", "/"))
     if home == folder.home:
         return []
-    return [home / name for name in agent.traits.steering]
+    return _no_links(home, agent.traits.steering)
+
+
+def _no_links(home: Path, names: Iterable[str]) -> list[Path]:
+    """Those of the paths that are no links.
+
+    They lie in folders that an agent can write to: a link of an earlier one would open
+    what it leads to.
+    """
+    paths = [home / name for name in names]
+    return [path for path in paths if not path.is_symlink()]
 
 
 def secrets_of(

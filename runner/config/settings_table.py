@@ -437,7 +437,7 @@ SETTINGS = (
         "Settings of single tasks by id, for plans that have no field for them",
         _READING_THE_PLAN,
         meaning="settings of single tasks, for plans that have no field for them: "
-        "`{T002: {allow: [CLAUDE.md], files: […], agent: …, verify: …, retry_from: …, gate: …}}`. "
+        "`{T002: {allow: [CLAUDE.md], files: […], agent: …, verify: …, retry_from: …, gate: …, sandbox: require}}`. "
         "A field that is given replaces the plan's",
         metavar="MAPPING",
         in_issues_workflow=False,

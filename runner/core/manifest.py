@@ -169,7 +169,7 @@ class Manifest(Document):
                 name: getattr(settings, name) for name in type(settings).model_fields
             }
             whole = settings.model_copy(update=every).model_dump(mode="json")
-            _drop_defaults(whole, {"retry_from": None, "gate": False})
+            _drop_defaults(whole, {"retry_from": None, "gate": False, "sandbox": None})
             document["tasks"][task_id] = whole
         return digest_of(document)
 

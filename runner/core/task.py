@@ -196,7 +196,10 @@ class TaskFields(UserDocument):
 
 
 class TaskSettings(UserDocument):
-    """Settings of one task in fanin.yml; a field that is set replaces the plan's."""
+    """Settings of one task in fanin.yml; a field that is set replaces the plan's.
+
+    `sandbox` is no field of a plan: a plan is the work of others.
+    """
 
     allow: tuple[str, ...] = ()
     files: tuple[str, ...] | None = None
@@ -204,6 +207,7 @@ class TaskSettings(UserDocument):
     verify: str | None = None
     retry_from: RetryFrom | None = None
     gate: bool = False
+    sandbox: Literal["require"] | None = None
 
     @model_serializer(mode="wrap")
     def _leave_out_what_is_not_given(
@@ -215,8 +219,9 @@ class TaskSettings(UserDocument):
 
     @property
     def given(self) -> dict[str, object]:
-        """The fields that are given, by name."""
-        return {name: getattr(self, name) for name in self.model_fields_set}
+        """The fields of a plan's task that are given, by name."""
+        names = self.model_fields_set - {"sandbox"}
+        return {name: getattr(self, name) for name in names}
 
 
 class TaskRules(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from runner.core.result import Failure, Result
 from runner.local.context import RunContext
 from runner.local.observer import log_path
 from runner.pipeline import Workspaces
+from runner.sandbox.walls import Walls
 
 # Runs an attempt and writes its result folder, with the parameters of
 # `pipeline.run_task`.
@@ -38,8 +39,12 @@ class AttemptRunner:
         workspaces: Workspaces,
         run_task: RunTask = pipeline.run_task,
         obstacle: Callable[[], Failure | None] = no_obstacle,
+        walls_of_tasks: Mapping[str, Walls] | None = None,
     ) -> None:
-        """`obstacle` is asked before each agent starts, as in `AttemptContext`."""
+        """`obstacle` is asked before each agent starts, as in `AttemptContext`.
+        `walls_of_tasks`: by id, of those that have others than the run.
+        """
+        self._walls_of_tasks = walls_of_tasks or {}
         self._run_task, self._obstacle = run_task, obstacle
         self._context, self._scratch, self._workspaces = context, scratch, workspaces
         self._origin = context.repo.origin
@@ -91,6 +96,9 @@ class AttemptRunner:
                 wait_until_durable=before_result,
                 echo=reports.output.feed,
                 on_usage=reports.used,
+                walls=self._walls_of_tasks.get(
+                    entry.task.id, context.attempt_context.walls
+                ),
             ),
             workspaces=self._workspaces,
         )

@@ -21,10 +21,17 @@ from runner.attempt import included_files
 from runner.attempt.attempt import AttemptContext, verify_commit
 from runner.attempt.workspace import Workspace, record_preparation
 from runner.config.settings import FILE, Settings
-from runner.core.errors import FaninError, InvalidInput, Problem, UsageProblem
+from runner.core.errors import (
+    EnvironmentBroken,
+    FaninError,
+    InvalidInput,
+    Problem,
+    UsageProblem,
+)
 from runner.core.folders import remove_folder
 from runner.core.plurals import pluralize
 from runner.core.result import Failure
+from runner.core.sandbox import SandboxSettings
 from runner.core.task import AgentSettings
 from runner.local.base_verify import verify_command
 from runner.local.missing_program import how_to_install, missing_program
@@ -34,9 +41,11 @@ from runner.local.preparation import (
     uncommitted_notes,
 )
 from runner.local.setup_record import SetupRecord, sentence
-from runner.local.walls import walls_of
+from runner.local.walls import this_machine, walls_of
 from runner.plan.snapshot import Snapshot, committed_include
 from runner.repo.repository import Repository
+from runner.sandbox.choose import choose
+from runner.sandbox.machine import Machine
 from runner.schedule.preflight import preflight
 from runner.schedule.task_choice import EVERY_TASK
 
@@ -89,7 +98,24 @@ def project_checks(
         yield from _checks_of_default_agents(settings, environ)
     else:
         yield from _plan_checks(repo, settings, snapshot, branch, environ)
+    yield walls_check(settings, this_machine(environ))
     yield from _workflow_checks(repo)
+
+
+def walls_check(settings: Settings, machine: Machine) -> Check:
+    """Which walls stand around what a run starts, or could."""
+    try:
+        choice = choose(settings.sandbox, machine)
+    except EnvironmentBroken as error:
+        return Check("walls", ok=False, what=error.message, fix=error.advice)
+    if settings.sandbox.mode != "off":
+        return Check("walls", ok=True, what=choice.sentence.removeprefix("walls: "))
+    possible = choose(SandboxSettings(mode="auto"), machine)
+    what = "none"
+    if possible.has_walls:
+        names = possible.sentence.removeprefix("walls: ")
+        what = f"none; to have {names}, set  sandbox: auto  in {FILE}"
+    return Check("walls", ok=True, what=what)
 
 
 def faults(name: str, error: FaninError) -> Iterator[Check]:
@@ -257,6 +283,8 @@ def command_checks(
         if settings.setup is not None:
             changes.extend(_changes_of_setup(repo, settings, space))
 
+    if not walls_check(settings, this_machine(environ)).ok:
+        return  # which is a line of its own
     if settings.setup is not None or settings.verify is not None:
         failure = _run_commands(repo, settings, commit, environ, on_ready)
     if settings.setup is not None:

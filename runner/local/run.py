@@ -62,7 +62,7 @@ from runner.local.requests import apply_left_requests
 from runner.local.rolling import RollingRun
 from runner.local.stopping import StopRequests, stops_on_signals
 from runner.local.verdicts import Verdicts
-from runner.local.walls import walls_of, without_own_sandbox
+from runner.local.walls import walls_of, walls_of_tasks, without_own_sandbox
 from runner.plan.snapshot import Snapshot, committed_include
 from runner.policy.redaction import Secrets
 from runner.repo.repository import Repository
@@ -139,6 +139,7 @@ class LocalRun:
         self._observer = MaskingObserver(self._event_log)
         self.stop = StopRequests()
         walls = walls_of(repo, settings, environ)
+        self._walls_of_tasks = walls_of_tasks(repo, settings, environ)
         attempt_context = AttemptContext(environ, self.stop.cancel, walls=walls)
         # A verify is not waited for: it can take long, and the next run repeats it.
         verify_context = replace(attempt_context, cancel=self.stop.draining)
@@ -334,7 +335,12 @@ class LocalRun:
         """Run the schedule from the snapshot; as `_run_with_pauses`."""
         context = self._context
         attempts = AttemptRunner(
-            context, scratch, workspaces, self._run_task, base.obstacle
+            context,
+            scratch,
+            workspaces,
+            self._run_task,
+            base.obstacle,
+            self._walls_of_tasks,
         )
         run_until_pause = BatchSchedule(context, self._account, attempts, scratch).run
         if self._settings.schedule == "rolling":

@@ -18,7 +18,7 @@ from runner.config.settings import Settings
 from runner.core.task import AgentSettings
 from runner.repo.repository import Repository
 from runner.sandbox.choose import choose
-from runner.sandbox.machine import look
+from runner.sandbox.machine import Machine, look
 from runner.sandbox.rules import Surroundings
 from runner.sandbox.walls import NO_WALLS, Walls
 
@@ -33,9 +33,26 @@ def walls_of(repo: Repository, settings: Settings, environ: Mapping[str, str]) -
     """
     if settings.sandbox.mode == "off":
         return NO_WALLS
-    machine = look(environ, partial(first_line, environ=environ))
-    choice = choose(settings.sandbox, machine)
+    choice = choose(settings.sandbox, this_machine(environ))
     return Walls(choice, settings.sandbox, surroundings(repo, environ))
+
+
+def walls_of_tasks(
+    repo: Repository, settings: Settings, environ: Mapping[str, str]
+) -> dict[str, Walls]:
+    """Task id → its walls, of those that require them although the run does not.
+    EnvironmentBroken as `walls_of`.
+    """
+    ids = [task_id for task_id, task in settings.tasks.items() if task.sandbox]
+    if not ids:
+        return {}
+    sandbox = settings.sandbox.model_copy(update={"mode": "require"})
+    required = settings.model_copy(update={"sandbox": sandbox})
+    return dict.fromkeys(ids, walls_of(repo, required, environ))
+
+
+def this_machine(environ: Mapping[str, str]) -> Machine:
+    return look(environ, partial(first_line, environ=environ))
 
 
 def without_own_sandbox(chosen: Iterable[AgentSettings]) -> tuple[str, ...]:

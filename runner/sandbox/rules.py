@@ -135,33 +135,42 @@ def parents(path: str) -> Iterator[str]:
         yield path
 
 
-def rules_of(
-    settings: SandboxSettings,
-    around: Surroundings,
-    enclosure: Enclosure,
-    resolved: Callable[[Path], str],
-) -> Rules:
-    """The rules of a program. `resolved` gives a path without links."""
+def access_of_run(
+    settings: SandboxSettings, around: Surroundings, resolved: Callable[[Path], str]
+) -> dict[str, Access]:
+    """What holds for every program of a run. `resolved` gives a path without links."""
     hidden = [resolved(path) for path in _hidden(settings, around)]
     access = dict.fromkeys(hidden, Access.HIDDEN)
     for home in around.homes:  # which may be below a folder of temporary files
         access.setdefault(resolved(home), Access.READ)
-    readable = [*_needed(around, access), *enclosure.readable]
+    readable = _needed(around, access)
     for name in settings.sockets:
         readable += around.sockets.get(name, ())
-    for path in [*readable, *_named(settings.read, around)]:
+    for path in (*readable, *_named(settings.read, around)):
         access[resolved(path)] = Access.READ
-    temporary = enclosure.temporary
-    for path in (*_named(settings.write, around), *enclosure.writable, temporary):
+    for path in _named(settings.write, around):
+        access[resolved(path)] = Access.WRITE
+    return access
+
+
+def rules_of(
+    of_run: Mapping[str, Access],
+    enclosure: Enclosure,
+    shared_temporary: tuple[str, ...],
+    resolved: Callable[[Path], str],
+    *,
+    network: bool = True,
+) -> Rules:
+    """The rules of a program in a run; `of_run` holds for each of them."""
+    access = dict(of_run)
+    for path in enclosure.readable:
+        access[resolved(path)] = Access.READ
+    for path in (*enclosure.writable, enclosure.temporary):
         access[resolved(path)] = Access.WRITE
     for path in enclosure.protected:
         access[resolved(path)] = Access.READ
-    return Rules(
-        _effective(access),
-        resolved(temporary),
-        tuple(resolved(path) for path in around.temporary),
-        network=settings.network != "off",
-    )
+    temporary = resolved(enclosure.temporary)
+    return Rules(_effective(access), temporary, shared_temporary, network=network)
 
 
 def _access(rules: Mapping[str, Access], path: str) -> Access:

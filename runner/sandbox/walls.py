@@ -6,15 +6,18 @@ import os
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from runner.core.sandbox import SandboxSettings
 from runner.sandbox import bubblewrap, grants, landlock
 from runner.sandbox.choose import Choice
 from runner.sandbox.rules import (
+    Access,
     Enclosure,
     Rules,
     Surroundings,
+    access_of_run,
     cache_variables,
     rules_of,
 )
@@ -50,6 +53,15 @@ class Walls:
     settings: SandboxSettings
     surroundings: Surroundings
 
+    # Once a run: it looks at some hundred paths.
+    @cached_property
+    def _access(self) -> dict[str, Access]:
+        return access_of_run(self.settings, self.surroundings, _resolved)
+
+    @cached_property
+    def _shared_temporary(self) -> tuple[str, ...]:
+        return tuple(_resolved(path) for path in self.surroundings.temporary)
+
     @property
     def stand(self) -> bool:
         return self.choice.has_walls
@@ -82,7 +94,13 @@ class Walls:
             (*readable, *self._files_of(programs)),
             tuple(protected) if self.choice.bubblewrap else (),
         )
-        rules = rules_of(self.settings, self.surroundings, enclosure, _resolved)
+        rules = rules_of(
+            self._access,
+            enclosure,
+            self._shared_temporary,
+            _resolved,
+            network=self.settings.network != "off",
+        )
         variables = cache_variables(temporary, environ)
         for name in self.settings.sockets:
             variables |= self.surroundings.socket_variables.get(name, {})
@@ -112,11 +130,12 @@ class Walls:
         sake, not for its own.
         """
         around = self.surroundings
+        shared = [_resolved(path) for path in (*around.repository, *around.temporary)]
         files = []
         for text in programs:
-            path = Path(text)
-            shared = (*around.repository, *around.temporary)
-            if any(path.is_relative_to(folder) for folder in shared) and path.is_file():
+            path = Path(_resolved(Path(text)))
+            is_shared = any(path.is_relative_to(folder) for folder in shared)
+            if text.startswith("/") and is_shared and path.is_file():
                 files.append(path)
         return files
 

@@ -35,6 +35,7 @@ def effort(tmp_path: Path) -> Effort:
         *("planning", "fan_in", "dispatch", "cold_start", "job_starts"),
         *("ready_checkouts", "pooled_checkouts", "live_view", "report"),
         "checkout_watch",
+        "walls",
     ],
 )
 def test_a_part_runs_on_tiny_sizes_and_its_outputs_are_right(

@@ -21,7 +21,7 @@ def test_everything_is_checked_and_set_up_and_verify_run_in_a_checkout(
     shown = project.cli("doctor")
     assert shown.returncode == 0, shown.stdout + shown.stderr
     lines = [line.split()[:2] for line in shown.stdout.splitlines()]
-    names = ["git", "branch", "plan", "agent", "setup", "verify"]
+    names = ["git", "branch", "plan", "agent", "walls", "setup", "verify"]
     assert lines == [["✔", name] for name in names]
     assert project.git("status", "--porcelain") == ""
     assert project.git("for-each-ref") == before

@@ -118,8 +118,11 @@ def test_a_run_that_requires_walls_is_refused_without_bubblewrap(
     path.mkdir()
     for program in ("git", "sh"):
         (path / program).symlink_to(f"/usr/bin/{program}")
-    project.plan([{"id": "A", "do": ["write a.txt: a"]}], sandbox="require")
-    refused = project.cli("run", env={"PATH": str(path)})
-    assert refused.returncode == 3
-    assert "bubblewrap is not installed" in refused.stderr
-    assert "--sandbox auto" in refused.stderr
+    project.plan([{"id": "A", "do": ["write a.txt: a"]}])
+    plain = (project.root / "fanin.yml").read_text()
+    for setting in ("sandbox: require", "tasks: {A: {sandbox: require}}"):
+        project.write("fanin.yml", f"{plain}{setting}\n")
+        refused = project.cli("run", env={"PATH": str(path)})
+        assert refused.returncode == 3
+        assert "bubblewrap is not installed" in refused.stderr
+        assert "--sandbox auto" in refused.stderr

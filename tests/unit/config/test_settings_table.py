@@ -28,7 +28,9 @@ OWN_OPTIONS = {
     "status": {"--json", "--all", "--watch"},
     "report": {"-o", "--run"},
     "graph": {"--format"},
-    "retry": {"--failed", "--redo", "--message", "--dry-run", "--json"},
+    "retry": {
+        *{"--failed", "--redo", "--message", "--from-review", "--dry-run", "--json"},
+    },
     "skip": {"--satisfied", "--dry-run", "--json"},
     "hold": {"--dry-run", "--json"},
     "approve": {"--dry-run", "--json"},

@@ -6,8 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from runner.local.doctor import git_check, workflow_checks
+from runner.config.settings import Settings
+from runner.core.sandbox import Mode, SandboxSettings
+from runner.local.doctor import git_check, walls_check, workflow_checks
+from runner.sandbox.machine import Machine
 
+WALLS = Machine("linux", Path("/usr/bin/bwrap"), "", 7)
+NO_WALLS = Machine("darwin", None, "", 0)
 EXAMPLES = Path(__file__).parents[3] / "examples"
 
 
@@ -46,3 +51,27 @@ def test_a_missing_permission_is_named() -> None:
 )
 def test_a_workflow_that_does_not_call_fanin_is_not_checked(text: str) -> None:
     assert [*workflow_checks("x.yml", text)] == []
+
+
+@pytest.mark.parametrize(
+    ("mode", "there", "is_ok", "what"),
+    [
+        (
+            "off",
+            WALLS,
+            True,
+            "none; to have bubblewrap and Landlock, set  sandbox: auto",
+        ),
+        ("off", NO_WALLS, True, "none"),
+        ("auto", WALLS, True, "bubblewrap and Landlock"),
+        ("auto", NO_WALLS, True, "no walls: only Linux has them"),
+        ("require", WALLS, True, "bubblewrap and Landlock"),
+        ("require", NO_WALLS, False, "sandbox: require: only Linux has them"),
+    ],
+)
+def test_the_walls_of_a_run_are_named(
+    mode: Mode, there: Machine, is_ok: bool, what: str
+) -> None:
+    check = walls_check(Settings(sandbox=SandboxSettings(mode=mode)), there)
+    assert check.ok is is_ok
+    assert check.what.startswith(what)

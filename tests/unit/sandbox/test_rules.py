@@ -8,7 +8,14 @@ import pytest
 
 from runner.core.sandbox import SandboxSettings
 from runner.sandbox import bubblewrap, grants, landlock
-from runner.sandbox.rules import Access, Enclosure, Rules, Surroundings, rules_of
+from runner.sandbox.rules import (
+    Access,
+    Enclosure,
+    Rules,
+    Surroundings,
+    access_of_run,
+    rules_of,
+)
 
 HOME = Path("/home/ann")
 REPOSITORY = HOME / "shop"
@@ -32,7 +39,8 @@ def _rules(
         CHECKOUT.with_name("tmp"),
         protected=protected,
     )
-    return rules_of(settings or SandboxSettings(), AROUND, enclosure, str)
+    of_run = access_of_run(settings or SandboxSettings(), AROUND, str)
+    return rules_of(of_run, enclosure, ("/tmp", "/var/tmp"), str)
 
 
 @pytest.mark.parametrize(
