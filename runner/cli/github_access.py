@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from runner.core.errors import UsageProblem
 
@@ -31,20 +32,22 @@ def github_access(
 
     Raises UsageProblem if there is no token, and with `remedy` if there is no name.
     """
+    from runner.github_api.pulls import web_url
     from runner.github_api.session import DEFAULT_API_URL
+    from runner.local.github_access import token_for
     from runner.repo.remote import github_at
 
-    token = os.environ.get("GITHUB_TOKEN") or os.environ.get("GH_TOKEN")
-    if not token:
-        raise UsageProblem(
-            "fanin has no token for GitHub",
-            "set GITHUB_TOKEN, for example to the output of  gh auth token",
-        )
     api_url = DEFAULT_API_URL
     origin = github_at(repo.remote_url("origin") or "")
     if origin is not None:
         api_url, origin_name = origin
         name = name or origin_name
+    token = token_for(urlsplit(web_url(api_url)).netloc, os.environ)
+    if not token:
+        raise UsageProblem(
+            "fanin has no token for GitHub",
+            "log in with  gh auth login  , or set GITHUB_TOKEN",
+        )
     if name is None:
         raise UsageProblem(
             "the remote origin is not on GitHub, so fanin does not know the repository",

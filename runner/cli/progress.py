@@ -72,7 +72,7 @@ def retry(
     the prompt of the next attempts, until one of them lands.
 
     --from-review takes the open comments on the branch's pull request, of people who may
-    write, and runs the task again. The token is taken from GITHUB_TOKEN.
+    write, and runs the task again. The token is taken from GITHUB_TOKEN, or from gh.
     """
     from runner.plan.requests import RetryRequest
 
