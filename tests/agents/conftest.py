@@ -91,7 +91,9 @@ class Lab:
     environ: dict[str, str]
 
     def plan(self, tasks: Sequence[dict[str, Any]], **settings: Any) -> None:
-        """Commit the plan; a task's `script` is what the model is to do."""
+        """Commit the plan; a task's `script` is what the model is to do. The agent runs
+        within walls: it must work there as well as anywhere.
+        """
         self.project.write(
             "tasks.yml",
             yaml.safe_dump(
@@ -117,6 +119,7 @@ class Lab:
             "max_concurrent": 6,
             "max_attempts": 1,
             "agent": self.agent,
+            "sandbox": "auto",
             **settings,
         }
         self.project.write("fanin.yml", yaml.safe_dump(chosen))
