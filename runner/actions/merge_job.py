@@ -43,6 +43,7 @@ from runner.core.errors import (
 from runner.core.manifest import BatchEntry, Manifest
 from runner.core.result import Failure, FailureKind, Verdict
 from runner.core.result_folder import Checks, RefuseSeal, accept_any_seal
+from runner.delivery.base import base_conflicts
 from runner.delivery.choice import HELD_PREFIX
 from runner.fan_in.inputs import (
     BatchResults,
@@ -186,6 +187,8 @@ class MergeJob:
         can_go_on = self._output(report.outputs(again=report.again and not chooses))
         exit_code = report.publish(self.context, self.job_io)
         self._tell_people(report)
+        if report.again:
+            self._take_in_base(report)
         if chooses and can_go_on:
             try:
                 self._choose_next(report)
@@ -260,6 +263,30 @@ class MergeJob:
         for warning in published.warnings:
             self.job_io.annotate("warning", warning, title="fanin")
         return published.sentence
+
+    def _take_in_base(self, report: MergeReport) -> None:
+        """Merge what has landed on the base meanwhile into the run's own branch, for the
+        next round. UsageProblem if they conflict: then no round follows.
+
+        GitHub merges them, since the history of both is not here.
+        """
+        base = report.next_state.pull_requests.get(self.branch)
+        if self.branch != self.state.delivery or base is None:
+            return
+        message = f"Merge {base} into {self.branch}\n\nFanin-Run: {self.state.run}"
+        try:
+            tip = self.remote.branches(base)[base]
+            if self.github.merge_into(self.branch, tip, message):
+                return
+        except (FaninError, KeyError) as error:
+            self.job_io.annotate(
+                "warning",
+                f"going on without what {base} has now: {error}",
+                title="fanin",
+            )
+            return
+        self._output({"again": "false"})
+        raise base_conflicts(base, self.branch)
 
     def _head(self) -> str:
         """The commit to merge the batch on, fetched."""

@@ -18,6 +18,7 @@ from runner.actions.round_state import (
 )
 from runner.actions.workflow_io import JobIO, WorkflowContext
 from runner.core.errors import EXIT_DONE, EXIT_TASKS_FAILED, InvalidInput, UsageProblem
+from runner.delivery.base import base_conflicts
 from runner.delivery.branches import branches_ahead, with_pulls
 from runner.delivery.choice import PREFIX, RunBranch, choose, is_own, new_branch
 from runner.schedule.task_choice import TasksForPerson
@@ -256,8 +257,13 @@ def _branch_to_go_on_with(
         repo, remote, settings.plan, settings.progress, progress, PREFIX
     )
     base = settings.branch or context.checked_out_branch
-    branches = with_pulls(ahead, github(), base) if ahead else []
-    return choose(branches, base, None, _ANSWER_BY_HAND).branch
+    if not ahead:
+        return None
+    api = github()
+    own = choose(with_pulls(ahead, api, base), base, None, _ANSWER_BY_HAND).branch
+    if own and own.pull and own.pull.is_open and api.has_conflict(own.pull):
+        raise base_conflicts(base, own.name)
+    return own
 
 
 def _with_delivery(
@@ -278,12 +284,14 @@ def _with_delivery(
         "branch": own.name,
         "pull_requests": {**start.state.pull_requests, own.name: base},
     }
-    where = own.pull.url if own.pull and own.pull.is_open else own.name
+    where = own.name
+    if own.pull is not None and own.pull.is_open:
+        where = f"{own.name}, pull request {own.pull.number}"
     note = f"{start.note}; " if start.note else ""
     return replace(
         start,
         state=start.state.model_copy(update=update),
-        note=f"{note}going on in {where}",
+        note=f"{note}going on with {where}",
         head=own.commit,
     )
 

@@ -37,6 +37,20 @@ def open_project(
     return repo, load(flags, os.environ, read_settings_file(repo.root))
 
 
+def open_tasks(
+    path: str, flags: Mapping[str, FlagValue | None]
+) -> tuple[Repository, Settings]:
+    """`open_project` for a command about tasks: where runs deliver by a pull request, it
+    is about the branch that has the work.
+    """
+    repo, settings = open_project(path, flags)
+    if settings.deliver == "pull-request":
+        from runner.local.delivered import with_own_branch
+
+        settings = with_own_branch(repo, settings)
+    return repo, settings
+
+
 def branch_commit(
     repo: Repository, settings: Settings, waiting_branch: str | None = None
 ) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runner.cli.context import open_project
+from runner.cli.context import open_tasks
 from runner.cli.job_errors import reports_errors
 from runner.cli.options import PathOption, settings_options
 from runner.cli.status import read_tasks
@@ -84,7 +84,7 @@ def report(
 def _branch(repo_path: str, flags: Mapping[str, FlagValue | None]) -> Branch:
     from runner.report.local_run import Branch
 
-    repo, settings = open_project(repo_path, flags)
+    repo, settings = open_tasks(repo_path, flags)
     now = read_tasks(repo, settings)
     return Branch(repo, settings, now.snapshot, now.views)
 

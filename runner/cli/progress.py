@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runner.cli import completion
-from runner.cli.context import open_project
+from runner.cli.context import open_tasks
 from runner.cli.options import Command, settings_options
 from runner.cli.requests import Answer, current_snapshot, submit
 from runner.core.errors import UsageProblem
@@ -105,7 +105,7 @@ def _from_review(
 
     if len(task_ids) != 1:
         raise UsageProblem("--from-review is for one task", "give its id")
-    repo, settings = open_project(repo_path, flags)
+    repo, settings = open_tasks(repo_path, flags)
     branch, snapshot = current_snapshot(repo, settings)
     snapshot.tasks_named(task_ids)
     access = github_access(repo)
@@ -291,7 +291,7 @@ def accept(
     from runner.local.accept import find_work
     from runner.plan.requests import AcceptRequest
 
-    repo, settings = open_project(repo_path, flags)
+    repo, settings = open_tasks(repo_path, flags)
     branch, snapshot = current_snapshot(repo, settings)
     [task] = snapshot.tasks_named([task_id])
     work = find_work(repo, settings, snapshot, branch, task, revision)
@@ -330,7 +330,7 @@ def _submit(
     asked: Mapping[str, Any],
     answer: Answer,
 ) -> int:
-    repo, settings = open_project(repo_path, flags)
+    repo, settings = open_tasks(repo_path, flags)
     branch, snapshot = current_snapshot(repo, settings)
     request = kind(
         branch=branch, plan=settings.plan, progress=settings.progress, **asked

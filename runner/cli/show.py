@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from runner.cli import completion
-from runner.cli.context import open_project
+from runner.cli.context import open_tasks
 from runner.cli.options import from_artifacts, settings_options
 from runner.cli.status import read_tasks
 from runner.core.errors import EXIT_DONE
@@ -48,7 +48,7 @@ def show(
     from runner.local.kept_work import kept_work
     from runner.local.run_history import RunHistory
 
-    repo, settings = open_project(repo_path, flags)
+    repo, settings = open_tasks(repo_path, flags)
     now = read_tasks(repo, settings)
     history = RunHistory(now.journal, settings.plan.path)
     [task] = now.snapshot.tasks_named([task_id])

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from rich.color import ColorSystem
 
     from runner.config.settings import FlagValue, Settings
-    from runner.core.reports import RunRow
+    from runner.core.reports import DeliveryRow, RunRow
+    from runner.local.delivered import Delivered
     from runner.local.journal import Journal, WaitingWork
     from runner.local.run_history import PastRun, RunHistory
     from runner.plan.snapshot import Snapshot
@@ -92,10 +93,11 @@ class TasksNow(NamedTuple):
     journal: Journal
     own_work: WaitingWork | None
     other_work: list[WaitingWork]
+    delivered: Delivered | None
 
 
 def read_tasks(repo: Repository, settings: Settings) -> TasksNow:
-    """The tasks as they stand now."""
+    """The tasks as they stand now, on the branch that has the work."""
     from runner.local.journal import Journal
 
     journal = Journal(repo.git_dir)
@@ -103,6 +105,9 @@ def read_tasks(repo: Repository, settings: Settings) -> TasksNow:
     plan = settings.plan.path
     open_run = journal.state().run
     unfinished = _unfinished_runs(journal, plan, open_run)
+    delivered = _delivered(repo, settings)
+    if delivered is not None and delivered.is_here:
+        settings = settings.model_copy(update={"branch": delivered.branch})
     own_work, other_work = unlanded_work(repo, settings)
     snapshot = branch_snapshot(repo, settings, own_work.branch if own_work else None)
     branch = settings.branch or repo.current_branch()
@@ -111,7 +116,16 @@ def read_tasks(repo: Repository, settings: Settings) -> TasksNow:
         from runner.local.live_state import with_run
 
         views = with_run(views, past, plan, branch, open_run, heir)
-    return TasksNow(snapshot, views, journal, own_work, other_work)
+    return TasksNow(snapshot, views, journal, own_work, other_work, delivered)
+
+
+def _delivered(repo: Repository, settings: Settings) -> Delivered | None:
+    """The work that waits in a pull request, if runs deliver by one."""
+    if settings.deliver != "pull-request":
+        return None
+    from runner.local.delivered import delivered_work
+
+    return delivered_work(repo, settings)
 
 
 def _unfinished_runs(
@@ -149,6 +163,7 @@ def _print_json(repo: Repository, settings: Settings, now: TasksNow) -> None:
         list(now.journal.requests.read().values()),
         _facts(repo, now, history),
         _run_row(history.latest()),
+        _delivery_row(repo, now.delivered),
     )
     click.echo(report)
 
@@ -201,9 +216,25 @@ def _run_row(past: PastRun | None) -> RunRow | None:
     )
 
 
+def _delivery_row(repo: Repository, delivered: Delivered | None) -> DeliveryRow | None:
+    from runner.core.reports import DeliveryRow
+    from runner.local.delivered import with_pull
+
+    if delivered is None:
+        return None
+    _, pull = with_pull(repo, delivered, os.environ)
+    return DeliveryRow(
+        branch=delivered.branch,
+        base=delivered.base,
+        pull_request=pull.url if pull else None,
+        state=pull.state if pull else None,
+    )
+
+
 def _print_status(
     repo_path: str, flags: Mapping[str, FlagValue | None], *, every: bool
 ) -> list[TaskView]:
+    from runner.core.documents import clean
     from runner.ui.status_table import status_lines
 
     repo, settings = open_project(repo_path, flags)
@@ -211,6 +242,10 @@ def _print_status(
     width, colours = _terminal()
     for line in status_lines(now.views, width=width, every=every):
         click.echo(line.painted(colours), color=True)
+    if now.delivered is not None:
+        from runner.local.delivered import with_pull
+
+        click.echo(clean(with_pull(repo, now.delivered, os.environ)[0]))
     for text in _notices(repo, settings, now):
         click.echo(text)
     return now.views
@@ -233,6 +268,8 @@ def _notices(repo: Repository, settings: Settings, now: TasksNow) -> list[str]:
     waiting = [waiting_message(now.own_work.branch)] if now.own_work else []
     waiting += [waiting_message(each.branch, each.target) for each in now.other_work]
     branch = settings.branch or repo.current_branch()
+    if now.delivered is not None and now.delivered.is_here:
+        branch = now.delivered.branch
     return [
         *waiting,
         *_doubts(now.journal),
@@ -274,13 +311,16 @@ def _draw(
     repo_path: str, flags: Mapping[str, FlagValue | None], *, every: bool
 ) -> None:
     """Draw what fits on the screen; with `every`, all of it."""
+    from runner.local.delivered import where_it_is
     from runner.ui.shown_text import Line
     from runner.ui.status_table import status_lines, status_screen
     from runner.ui.terminal import RunConsole
 
     repo, settings = open_project(repo_path, flags)
     now, console = read_tasks(repo, settings), RunConsole()
-    notices = [Line.of(text) for text in _notices(repo, settings, now)]
+    texts = [where_it_is(now.delivered)] if now.delivered else []
+    texts += _notices(repo, settings, now)
+    notices = [Line.of(text) for text in texts]
     if every:
         lines = status_lines(now.views, width=console.width)
     else:

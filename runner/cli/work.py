@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import click
 
 from runner.cli import completion
-from runner.cli.context import branch_snapshot, open_project, unlanded_work
+from runner.cli.context import branch_snapshot, open_tasks, unlanded_work
 from runner.cli.options import from_artifacts, settings_options
 from runner.core.errors import EXIT_DONE, EXIT_INTERRUPTED, UsageProblem
 
@@ -68,7 +68,7 @@ def log(
     if artifacts is not None:
         _print_log(_log_of_artifact(artifacts, task_id, attempt), raw=raw)
         return EXIT_DONE
-    repo, settings = open_project(repo_path, flags)
+    repo, settings = open_tasks(repo_path, flags)
     snapshot = _snapshot(repo, settings)
     history = _history(repo, settings)
     attempts = history.attempts(task_id)
@@ -240,7 +240,7 @@ def diff(
     from runner.local.journal import Journal
     from runner.local.task_change import TaskChanges, results_of_runs
 
-    repo, settings = open_project(repo_path, flags)
+    repo, settings = open_tasks(repo_path, flags)
     snapshot = _snapshot(repo, settings)
     results = results_of_runs(Journal(repo.git_dir))
     if artifacts is None:
@@ -346,7 +346,7 @@ def prune(
             "nothing says what to delete", "give task IDs, --older-than or --landed"
         )
     seconds = None if older_than is None else _age_in_seconds(older_than)
-    repo, settings = open_project(repo_path, flags)
+    repo, settings = open_tasks(repo_path, flags)
     works = kept_work(repo)
     for task_id in task_ids:
         if not any(work.is_of(task_id) for work in works):

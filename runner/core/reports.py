@@ -310,6 +310,19 @@ class RunRow(Document):
     branch: Text | None
 
 
+class DeliveryRow(Document):
+    """The work on a run's own `branch` that its `base` lacks, and its pull request.
+
+    `pull_request` is its address, `state` what it is now; both are None if it has none,
+    or if GitHub does not say.
+    """
+
+    branch: Text
+    base: Text
+    pull_request: Text | None
+    state: Literal["draft", "open", "merged", "closed"] | None
+
+
 class StatusReport(GraphReport):
     """The output of `fanin status --json`; `counts` maps states to numbers of tasks."""
 
@@ -317,3 +330,4 @@ class StatusReport(GraphReport):
     counts: dict[str, int]
     requests: tuple[RequestRow, ...]
     run: RunRow | None
+    delivery: DeliveryRow | None = None

@@ -18,6 +18,18 @@ class BaseConflicts(UsageProblem):
     """The base has changed what the run has changed as well."""
 
 
+def base_conflicts(
+    base: str, branch: str, paths: str = "the same lines"
+) -> BaseConflicts:
+    """The error where both have changed `paths`."""
+    return BaseConflicts(
+        f"{base} and {branch} have both changed {paths}, so the run cannot take in what "
+        "has landed meanwhile, and ends here",
+        f"merge them by hand:  git switch {branch} && git merge {base}  , push the branch "
+        "and run again",
+    )
+
+
 def with_base(
     repo: Repository, branch: str, head: str, base: str, tip: str, run: str
 ) -> str:
@@ -33,11 +45,6 @@ def with_base(
     merged = merge_commits(repo.git, repo.objects(), [head, tip])
     if isinstance(merged, Conflict):
         paths = some_of(merged.paths[:_NAMED_PATHS], len(merged.paths))
-        raise BaseConflicts(
-            f"{base} and {branch} have both changed {paths}, so the run cannot take in "
-            "what has landed meanwhile",
-            f"merge them by hand:  git switch {branch} && git merge {tip[:12]}  , push "
-            "the branch and run again",
-        )
+        raise base_conflicts(base, branch, paths)
     message = f"Merge {base} into {branch}\n\nFanin-Run: {run}\n"
     return repo.commit_tree(merged, [head, tip], message)

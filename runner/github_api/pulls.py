@@ -187,6 +187,30 @@ class PullRequests(ApiSession):
         url = f"{self._root}/pulls/{number}"
         self._send("PATCH", url, changes, needs="pull-requests: write")
 
+    def has_conflict(self, pull: Pull) -> bool:
+        """Whether GitHub knows that a pull request conflicts with its base.
+
+        It finds that out some time after one of both has moved.
+        """
+        url = f"{self._root}/pulls/{pull.number}"
+        data = self._send("GET", url, needs="pull-requests: read")
+        return isinstance(data, dict) and data.get("mergeable") is False
+
+    def merge_into(self, branch: str, commit: str, message: str) -> bool:
+        """Merge a commit into a branch, by a merge commit if it lacks it.
+
+        Returns whether that is possible: False if they conflict.
+        """
+        url = f"{self._root}/merges"
+        body = {"base": branch, "head": commit, "commit_message": message}
+        try:
+            self._send("POST", url, body, needs="contents: write")
+        except GitHubRefused as error:
+            if error.status == 409:
+                return False
+            raise
+        return True
+
     def mark_pull_ready(self, pull: Pull) -> None:
         """Mark a draft as ready for review.
 

@@ -12,6 +12,7 @@ from runner.core.reports import (
     AcceptRow,
     ApproveRow,
     CheckReport,
+    DeliveryRow,
     GraphReport,
     HoldRow,
     PartRow,
@@ -128,6 +129,7 @@ def status_report(
     requests: Sequence[Request],
     facts: Mapping[str, TaskFacts],
     run: RunRow | None,
+    delivery: DeliveryRow | None = None,
 ) -> str:
     """The output of `fanin status --json`, with the requests that no run has taken.
 
@@ -141,6 +143,7 @@ def status_report(
         counts=counts(task_views),
         requests=tuple(map(_request_row, requests)),
         run=run,
+        delivery=delivery,
     )
     return _as_json(report)
 

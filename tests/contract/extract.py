@@ -70,6 +70,7 @@ OPERATIONS = (
     ("delete", f"{REPO}/issues/{{issue_number}}/labels/{{name}}"),
     ("get", f"{REPO}/issues/{{issue_number}}/sub_issues"),
     ("get", f"{REPO}/milestones"),
+    ("post", f"{REPO}/merges"),
     ("get", f"{REPO}/pulls"),
     ("post", f"{REPO}/pulls"),
     ("get", f"{REPO}/pulls/{{pull_number}}"),

@@ -710,6 +710,34 @@ def test_a_pull_request_is_described_and_reopened(gh: Contract, api: GitHub) -> 
     assert reopened == {"state": "open"}
 
 
+@pytest.mark.parametrize(
+    ("mergeable", "expected"), [(True, False), (False, True), (None, False)]
+)
+def test_a_pull_request_that_conflicts_is_known_after_a_while(
+    gh: Contract, api: GitHub, mergeable: object, expected: bool
+) -> None:
+    made = pull(3, method="post") | {"mergeable": mergeable}
+    gh.get(f"{PULLS}/3", json=made)
+    assert api.has_conflict(Pull(3, "", "fanin/1", "main")) is expected
+
+
+def test_the_base_is_merged_into_the_branch_unless_they_conflict(
+    gh: Contract, api: GitHub
+) -> None:
+    url = f"{REPO}/merges"
+    commit = example("post", f"{TEMPLATE}/merges", 201)
+    del commit["files"]  # GitHub's example breaks its own schema
+    gh.post(url, json=commit, status=201)
+    assert api.merge_into("fanin/1", BASE, "Merge main")
+    assert bodies(gh, "POST", "/merges") == [
+        {"base": "fanin/1", "head": BASE, "commit_message": "Merge main"}
+    ]
+    gh.replace("POST", url, status=204)  # nothing to merge
+    assert api.merge_into("fanin/1", BASE, "Merge main")
+    gh.replace("POST", url, json=no("Merge conflict"), status=409)
+    assert not api.merge_into("fanin/1", BASE, "Merge main")
+
+
 def test_a_draft_is_marked_ready_by_a_token_that_may(gh: Contract, api: GitHub) -> None:
     draft = Pull(3, "", "fanin/1", "main", "draft", node_id="PR_3")
     url = f"{API}/graphql"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,6 +48,18 @@ def own_branches(project: Project) -> list[str]:
     return listed.split()
 
 
+def work_of(project: Project, branch: str) -> tuple[str, dict[str, list[object]]]:
+    """The files of a branch but for the progress, and what this says beside times."""
+    files = project.git("ls-tree", "-r", branch).splitlines()
+    tree = "\n".join(line for line in files if not line.endswith("progress.json"))
+    compared = ("status", "attempts", "changed", "summary", "request", "agent")
+    records = {
+        task_id: [record.get(name) for name in compared]
+        for task_id, record in project.records(branch).items()
+    }
+    return tree, records
+
+
 def test_a_run_keeps_one_pull_request_and_the_next_goes_on_with_it(
     project: Project, forge: Forge, repository: Repository
 ) -> None:
@@ -60,6 +74,22 @@ def test_a_run_keeps_one_pull_request_and_the_next_goes_on_with_it(
     assert (pull["head"]["ref"], pull["base"]["ref"]) == (branch, "main")
     assert "| ✅ | A: do A | a +1 -0 |" in pull["body"]
     pull["draft"] = True
+
+    # commands on the base are about the branch that has the work
+    status = project.cli("status", "--all")
+    address = f"{forge.server_url}/o/r/pull/1"
+    where = f"the work is on {branch}, and main lacks it: {address} (draft)"
+    assert where in status.stdout, status.stderr
+    assert re.search(r"A +completed", status.stdout)
+    report = json.loads(project.cli("status", "--json").stdout)
+    assert report["delivery"] == {
+        "branch": branch,
+        "base": "main",
+        "pull_request": address,
+        "state": "draft",
+    }
+    assert report["counts"] == {"completed": 1, "ready": 1}
+    assert project.cli("skip", "A", "--dry-run").stdout.startswith("nothing to do")
 
     # meanwhile the base moves, there and here, and somebody pushes to the pull request
     repository.git.commit_files("main", {"rival": "x\n"}, "Rival")
@@ -114,11 +144,13 @@ def test_a_closed_pull_request_is_asked_about_and_given_up_or_reopened(
     assert branch not in repository.git.branches()
 
 
-def test_a_conflict_with_the_base_is_told_and_stops(
+def test_the_tree_is_that_of_a_run_on_the_branch_and_a_conflict_with_it_stops(
     project: Project, repository: Repository
 ) -> None:
-    project.run(max_rounds=1)
+    project.run(deliver="branch", branch="direct")
+    project.run()
     (branch,) = own_branches(project)
+    assert work_of(project, branch) == work_of(project, "direct")
     tip = project.git("rev-parse", branch)
     repository.git.commit_files("main", {"a": "other\n"}, "Rival")
     with pytest.raises(UsageProblem, match="have both changed a, so the run cannot"):

@@ -62,6 +62,9 @@ def test_a_run_lands_on_its_own_branch_and_keeps_one_pull_request(
     assert merged.outputs["branch"] == "fanin/4711"
     assert jobs.git("rev-parse", "main") == base, "nothing is pushed to the base"
     assert jobs.states("fanin/4711") == {"A": "completed", "B": "pending"}
+    taken_in = "Merge main into fanin/4711"
+    assert jobs.git("log", "-1", "--format=%s", "fanin/4711") == taken_in
+    assert jobs.git("show", "fanin/4711:rival") == "x"
     (pull,) = jobs.pulls
     assert (pull["head"]["ref"], pull["base"]["ref"]) == ("fanin/4711", "main")
     assert pull["title"] == "Fanin: 2 tasks of tasks.yml"
@@ -89,6 +92,44 @@ def test_a_run_lands_on_its_own_branch_and_keeps_one_pull_request(
     after = jobs.next()
     assert (after.code, after.outputs["has-work"]) == (0, "false"), after.log
     assert json.loads(after.outputs["state"])["delivery"] == "fanin/4712"
+
+
+def test_the_next_run_goes_on_unless_the_base_conflicts_or_the_request_was_closed(
+    jobs: ForgeJobs,
+) -> None:
+    start(jobs)
+    chosen = jobs.next()
+    jobs.tasks(chosen)
+    jobs.repository.git.commit_files("main", {"a": "other"}, "Rival")
+    merged = jobs.merge(chosen, FANIN_LATER_ROUNDS="4")
+    assert merged.code == 2
+    assert "main and fanin/4711 have both changed the same lines" in merged.log
+    assert (merged.outputs["landed"], merged.outputs["again"]) == ("true", "false")
+    assert merged.outputs["round"] == ""
+    (pull,) = jobs.pulls
+    jobs.run_id = "4712"
+    told = jobs.next()
+    assert told.code == 2
+    assert "git switch fanin/4711 && git merge main" in told.log
+
+    jobs.repository.git.commit_files("main", {"a": None}, "Take the rival back")
+    pull["state"] = "closed"
+    asked = jobs.next()
+    assert asked.code == 2
+    assert "/o/r/pull/1 was closed, and main lacks the work of its branch" in asked.log
+    assert "fanin run --abandon" in asked.log
+    assert asked.outputs == {}
+
+    pull["state"] = "open"
+    chosen = jobs.next()
+    assert "going on with fanin/4711, pull request 1" in chosen.log
+    assert chosen.outputs["branch"] == "fanin/4711"
+    assert chosen.outputs["base-sha"] == jobs.git("rev-parse", "fanin/4711")
+    assert [entry["task"] for entry in jobs.matrix(chosen)] == ["B"]
+    round_of(jobs, chosen)
+    assert jobs.states("fanin/4711") == {"A": "completed", "B": "completed"}
+    assert len(jobs.pulls) == 1
+    assert not pull["draft"]
 
 
 def test_a_token_that_may_not_end_a_draft_is_a_warning(jobs: ForgeJobs) -> None:

@@ -804,6 +804,24 @@ def list_pulls(call: Call) -> Reply:
     )
 
 
+@route("POST", "/merges", "contents")
+def merge_branches(call: Call) -> Reply:
+    """Merge a branch or commit into a branch, by a merge commit."""
+    _required(call, "base", "head")
+    git, ref = call.repository.git, f"refs/heads/{call.body['base']}"
+    base = git.resolve(ref)
+    head = git.resolve(str(call.body["head"]))
+    if base is None or head is None:
+        raise ApiError(404, "Base or head does not exist")
+    if git.is_ancestor(head, base):
+        return Reply(204, None)
+    merged = git.merged(base, head, call.body.get("commit_message"))
+    if merged is None:
+        raise ApiError(409, "Merge conflict")
+    git.update(ref, merged, base)
+    return Reply(201, commit_json(call, merged))
+
+
 @route("POST", "/pulls", "pull-requests")
 def create_pull(call: Call) -> Reply:
     """Open a pull request."""
@@ -824,8 +842,11 @@ def _pull(call: Call) -> Json:
 
 @route("GET", "/pulls/{number}")
 def get_pull(call: Call) -> Reply:
-    """One pull request."""
-    return Reply(200, pull_json(call, _pull(call)))
+    """One pull request, and whether it can be merged."""
+    pull, git = pull_json(call, _pull(call)), call.repository.git
+    base = git.resolve(f"refs/heads/{pull['base']['ref']}")
+    can_merge = base is not None and git.merged(base, pull["head"]["sha"]) is not None
+    return Reply(200, {**pull, "mergeable": can_merge})
 
 
 @route("PATCH", "/pulls/{number}", "pull-requests")

@@ -247,7 +247,7 @@ class BareRepository:
             return False
         return True
 
-    def merged(self, base: str, head: str) -> str | None:
+    def merged(self, base: str, head: str, message: str | None = None) -> str | None:
         """A merge commit of two commits like `refs/pull/N/merge`, None if they
         conflict.
         """
@@ -258,7 +258,7 @@ class BareRepository:
         return self.write_commit(
             tree,
             [base, head],
-            f"Merge {head} into {base}",
+            message or f"Merge {head} into {base}",
             committer="GitHub <noreply@github.com>",
         )
 
