@@ -676,18 +676,35 @@ def test_the_round_after_a_branch_that_moved_starts_from_its_second_merge(
     assert place.subjects() == ["B: do B", "A: do A", "Rival rival", "Seed"]
 
 
-def test_a_run_that_moved_to_its_own_branch_goes_on_there_in_the_same_run(
+def test_a_run_that_delivers_by_pull_request_opens_a_draft_and_ends_it(
     make: Make,
 ) -> None:
-    place = make(CHAIN, callers={DISPATCH: world.example(DISPATCH)})
-    place.repository.protect("main")
+    place = make(
+        CHAIN,
+        callers={DISPATCH: world.example(DISPATCH)},
+        deliver="pull-request",
+    )
+    place.repository.protect("main")  # nothing is pushed there
     run = place.round()
     own = f"fanin/{run.spec.run_id}"
     assert round_legs(run) == [{"A": "success"}, {"B": "success"}]
     assert place.subjects() == ["Seed"]
     assert place.subjects(f"refs/heads/{own}") == ["B: do B", "A: do A", "Seed"]
-    assert len(place.repository.pulls) == 1
     assert run.leg("round-2-merge").outputs["branch"] == own
+    (pull,) = place.repository.pulls.values()
+    (opened,) = place.forge.calls("POST", "/pulls")
+    assert opened.body["draft"]
+    assert not pull["draft"], "the tokens of the jobs may end it"
+    assert "| ✅ | B: do B |" in pull["body"]
+    assert said(run, "warning") == []
+
+    # the token of `next` may look for it, and nothing is left to do
+    again = place.round()
+    assert (ran(again), again.exit_code) == (["next"], 0)
+    assert any(
+        f"going on with {own}, pull request 1" in text for text in said(again, "notice")
+    )
+    assert place.forge.unknown == []
 
 
 @pytest.fixture(scope="module")
