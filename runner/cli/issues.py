@@ -294,9 +294,10 @@ def _api(repo: Repository, settings: Settings, name: str | None) -> IssueApi:
     """
     from runner.cli.github_access import github_access
     from runner.github_api.issues import IssueApi
+    from runner.local.github_access import github_access
 
     name = name or settings.plan.options.get("repository")
-    access = github_access(repo, name, "name it:  --repository OWNER/NAME")
+    access = github_access(repo, os.environ, name, "name it:  --repository OWNER/NAME")
     return IssueApi(access.token, access.repository, access.api_url)
 
 

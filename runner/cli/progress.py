@@ -6,6 +6,7 @@ While a run goes on, they leave a request, which it applies when it next chooses
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -98,9 +99,9 @@ def _from_review(
     message: str,
 ) -> str:
     """The message, with what the review of the branch's pull request says to the task."""
-    from runner.cli.github_access import github_access
     from runner.comments.review import review_message
     from runner.github_api.comments import CommentApi
+    from runner.local.github_access import github_access
     from runner.local.written_lines import WrittenLines
 
     if len(task_ids) != 1:
@@ -108,7 +109,7 @@ def _from_review(
     repo, settings = open_tasks(repo_path, flags)
     branch, snapshot = current_snapshot(repo, settings)
     snapshot.tasks_named(task_ids)
-    access = github_access(repo)
+    access = github_access(repo, os.environ)
     api = CommentApi(access.token, access.repository, access.api_url)
     number = api.open_pull_from(branch)
     if number is None:

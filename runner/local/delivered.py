@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 _LOCAL = "refs/heads/"
 _TRACKED = "refs/remotes/origin/"
 _ANSWER_SECONDS = 5.0
+# By the state of the pull request.
+_NEXT_STEPS = {
+    "merged": "; to have it here:  git pull",
+    "closed": "; to go on with it:  fanin run --reopen    to give it up:  --abandon",
+}
 
 
 @dataclass(frozen=True)
@@ -124,4 +129,5 @@ def with_pull(
         return f"{text}; its pull request is unknown: {error.message}", None
     if pull is None:
         return f"{text}; it has no pull request", None
-    return f"{text}: {pull.url} ({pull.state})", pull
+    text = f"{text}: {pull.url} ({pull.state})"
+    return text + _NEXT_STEPS.get(pull.state, ""), pull

@@ -38,6 +38,10 @@ _REMEDY = (
     "to go on with its work:  fanin run --reopen    to give it up and do its tasks "
     "again:  fanin run --abandon"
 )
+_NO_REMOTE = (
+    f"git remote add {REMOTE} https://github.com/OWNER/NAME.git  , or set  "
+    "deliver: branch"
+)
 _TRIES = 3
 
 
@@ -196,7 +200,7 @@ def start_delivery(
             f"{base} is the own branch of a run, and its work goes elsewhere",
             "switch to the branch that its pull request is for, and run there",
         )
-    access = github_access(repo, environ)
+    access = github_access(repo, environ, remedy=_NO_REMOTE)
     remote = Remote(repo, access.token, access.server_url, REMOTE, whole=True)
     github = PullRequests(access.token, access.repository, access.api_url)
     delivery = LocalDelivery(

@@ -1,10 +1,10 @@
-"""How a run on this machine reaches the repository on GitHub: the remote and a token."""
+"""How a person's machine reaches the repository on GitHub: the remote and a token."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from runner.repo.repository import Repository
 
 REMOTE = "origin"
-# In the order in which GitHub's own command line takes them.
-_TOKEN_VARIABLES = ("GH_TOKEN", "GITHUB_TOKEN")
+_TOKEN_VARIABLES = ("GITHUB_TOKEN", "GH_TOKEN")
 _MAX_TOKEN = 1_000  # characters
 # Where it keeps the token.
 _GH_VARIABLES = ("GH_CONFIG_DIR", "XDG_CONFIG_HOME", "DBUS_SESSION_BUS_ADDRESS")
@@ -25,39 +24,52 @@ _GH_VARIABLES = ("GH_CONFIG_DIR", "XDG_CONFIG_HOME", "DBUS_SESSION_BUS_ADDRESS")
 
 @dataclass(frozen=True)
 class GitHubAccess:
-    """The repository's name and the address of its API, and a token for both."""
+    """A person's token, the repository as OWNER/NAME, and the address of the API."""
 
-    api_url: str
-    repository: str
-    server_url: str
     token: str = field(repr=False)
+    repository: str
+    api_url: str
+
+    @property
+    def server_url(self) -> str:
+        """The address of the pages, which is that of git too."""
+        from runner.github_api.pulls import web_url
+
+        return web_url(self.api_url)
 
 
-def github_access(repo: Repository, environ: Mapping[str, str]) -> GitHubAccess:
-    """The access through the remote `origin`. Raises UsageProblem that says how to get it."""
-    from runner.github_api.pulls import web_url
+def github_access(
+    repo: Repository,
+    environ: Mapping[str, str],
+    name: str | None = None,
+    remedy: str = f"set it:  git remote set-url {REMOTE} ADDRESS",
+) -> GitHubAccess:
+    """The access by the environment and the remote; `name` is another repository, as
+    OWNER/NAME.
 
-    url = repo.remote_url(REMOTE)
-    found = github_at(url or "")
-    if found is None:
-        problem = f"there is no remote {REMOTE}"
-        if url is not None:
-            problem = f"the remote {REMOTE} is not a repository on GitHub"
+    Raises UsageProblem if there is no token, and with `remedy` if there is no name.
+    """
+    from runner.github_api.session import DEFAULT_API_URL
+
+    api_url = DEFAULT_API_URL
+    origin = github_at(repo.remote_url(REMOTE) or "")
+    if origin is not None:
+        api_url, origin_name = origin
+        name = name or origin_name
+    if name is None:
         raise UsageProblem(
-            f"deliver: pull-request opens a pull request, but {problem}",
-            f"git remote add {REMOTE} https://github.com/OWNER/NAME.git  , or set  "
-            "deliver: branch",
+            f"the remote {REMOTE} is not on GitHub, so fanin does not know the repository",
+            remedy,
         )
-    api_url, repository = found
-    server_url = web_url(api_url)
-    token = token_for(urlsplit(server_url).netloc, environ)
+    access = GitHubAccess("", name, environ.get("GITHUB_API_URL") or api_url)
+    token = token_for(urlsplit(access.server_url).netloc, environ)
     if token is None:
         raise UsageProblem(
-            f"deliver: pull-request needs a token for {server_url}",
+            f"fanin has no token for {access.server_url}",
             "log in with  gh auth login  , or set GITHUB_TOKEN to a token that may write "
-            "contents and pull requests of the repository",
+            "to the repository",
         )
-    return GitHubAccess(api_url, repository, server_url, token)
+    return replace(access, token=token)
 
 
 def token_for(host: str, environ: Mapping[str, str]) -> str | None:

@@ -206,7 +206,7 @@ def test_another_plan_is_never_overwritten(clone: Clone) -> None:
 @pytest.mark.parametrize(
     ("env", "code", "message"),
     [
-        ({"GITHUB_TOKEN": ""}, 2, "fanin has no token for GitHub"),
+        ({"GITHUB_TOKEN": ""}, 2, "fanin has no token for http://127.0.0.1"),
         ({"GITHUB_TOKEN": "wrong"}, 3, "GitHub does not accept the token"),
         ({"GITHUB_API_URL": "http://127.0.0.1:9"}, 3, "GitHub did not answer"),
     ],

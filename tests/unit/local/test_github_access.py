@@ -16,7 +16,8 @@ from tests.support.project import Project
     ("environ", "token"),
     [
         ({"GITHUB_TOKEN": "a"}, "a"),
-        ({"GITHUB_TOKEN": "a", "GH_TOKEN": " b\n"}, "b"),
+        ({"GITHUB_TOKEN": "a", "GH_TOKEN": "b"}, "a"),
+        ({"GITHUB_TOKEN": "", "GH_TOKEN": " b\n"}, "b"),
         ({"GITHUB_TOKEN": ""}, None),
     ],
 )
@@ -39,15 +40,15 @@ def test_without_a_remote_or_a_token_it_says_how(tmp_path: Path) -> None:
     project = Project(tmp_path, tmp_path / "log")
     project.git("init", "-q")
     repo = Repository(tmp_path, {})
-    with pytest.raises(UsageProblem, match="there is no remote origin") as caught:
-        github_access(repo, {})
-    assert "git remote add origin" in str(caught.value)
+    with pytest.raises(UsageProblem, match="remote origin is not on GitHub") as caught:
+        github_access(repo, {}, remedy="add it")
+    assert "add it" in str(caught.value)
     project.git("remote", "add", "origin", "../elsewhere")
-    with pytest.raises(UsageProblem, match="origin is not a repository on GitHub"):
+    with pytest.raises(UsageProblem, match="remote origin is not on GitHub"):
         github_access(Repository(tmp_path, {}), {})
     project.git("remote", "set-url", "origin", "git@github.com:o/r.git")
     with pytest.raises(
-        UsageProblem, match=r"a token for https://github\.com"
+        UsageProblem, match=r"no token for https://github\.com"
     ) as caught:
         github_access(Repository(tmp_path, {}), {"PATH": ""})
     assert "gh auth login" in str(caught.value)

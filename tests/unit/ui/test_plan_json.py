@@ -55,7 +55,7 @@ def test_status_has_the_record_of_each_task_and_what_this_machine_knows() -> Non
     facts = {"A": TaskFacts(log="/x/agent.log", kept="refs/k", job_url="https://h/8")}
     text = plan_json.status_report(*of(PLAN, **RECORDS), [], facts, None)
     report = read("status", text)
-    assert list(report) == [*GRAPH, "counts", "requests", "run"]
+    assert list(report) == [*GRAPH, "counts", "requests", "run", "delivery"]
     first, second = report["tasks"]
     facts_names = [
         "phase",
