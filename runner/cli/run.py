@@ -97,6 +97,7 @@ def run(
 
     With IDs, run these tasks and no others; what they depend on must be completed.
     """
+    from runner.local.delivered import with_own_branch
     from runner.local.run import Answers
     from runner.schedule.task_choice import NamedTasks
 
@@ -109,7 +110,7 @@ def run(
     if dry_run and as_json:
         raise click.UsageError("--json has nothing to print with --dry-run")
     if dry_run:
-        return _print_first_batch(repo, settings, named)
+        return _print_first_batch(repo, with_own_branch(repo, settings), named)
     answers = Answers(trusted, closed_pull)
     if as_json:
         return _run_with_json(repo, settings, named, answers)

@@ -17,6 +17,7 @@ from runner.core.events import CommitLanded
 from runner.core.manifest import Manifest
 from runner.core.result import Failure
 from runner.core.task import PlanSettings
+from runner.delivery.choice import is_own
 from runner.fan_in import merge_events
 from runner.fan_in.batch_merge import FanIn
 from runner.fan_in.inputs import BatchResults, RunVerify, VerifyStep
@@ -352,7 +353,10 @@ class BranchLander:
 
     def _create_waiting_branch(self, tip: str, run: str) -> str:
         # Git refuses fanin/… where a branch is named fanin.
-        names = (f"fanin/{run}", f"fanin-{run}")
+        names = [f"fanin/{run}", f"fanin-{run}"]
+        if is_own(self.branch):
+            # The first may be this very branch, and is the name of what is delivered.
+            names = names[1:]
         for name in names:
             ref = f"refs/heads/{name}"
             if self._repo.set_ref(ref, tip):

@@ -131,6 +131,12 @@ def test_the_next_run_goes_on_unless_the_base_conflicts_or_the_request_was_close
     assert len(jobs.pulls) == 1
     assert not pull["draft"]
 
+    jobs.repository.merge_pull(1)
+    jobs.run_id = "4713"
+    after = jobs.next()
+    assert (after.code, after.outputs["has-work"]) == (0, "false"), after.log
+    assert json.loads(after.outputs["state"])["delivery"] == "fanin/4713"
+
 
 def test_a_token_that_may_not_end_a_draft_is_a_warning(jobs: ForgeJobs) -> None:
     jobs.project.plan(CHAIN[:1], deliver="pull-request")
