@@ -292,7 +292,6 @@ def _api(repo: Repository, settings: Settings, name: str | None) -> IssueApi:
     `name` is OWNER/NAME; by default that of fanin.yml, else that of the remote origin.
     Raises UsageProblem if there is no token or no name.
     """
-    from runner.cli.github_access import github_access
     from runner.github_api.issues import IssueApi
     from runner.local.github_access import github_access
 

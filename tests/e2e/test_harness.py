@@ -899,6 +899,28 @@ def test_pull_requests(forge: Forge) -> None:
         repo.create_pull("main", "other", title="Again")
 
 
+def test_drafts_of_pull_requests(forge: Forge) -> None:
+    repository = seed(forge, "a")
+    repository.git.commit_files("other", {"x": "y"}, "Other")
+    repo = client(forge, pull_requests="write")
+    repository.has_drafts = False
+    with pytest.raises(github.GithubException, match="Draft pull requests are not"):
+        repo.create_pull("main", "other", title="Take it", draft=True)
+    repository.has_drafts = True
+    pull = repo.create_pull("main", "other", title="Take it", draft=True)
+    with pytest.raises(github.GithubException, match="not accessible by integration"):
+        pull.mark_ready_for_review()
+    writing = client(forge, pull_requests="write", contents="write")
+    writing.get_pull(1).mark_ready_for_review()
+    assert not repo.get_pull(1).draft
+    with pytest.raises(github.GithubException, match="not accessible by integration"):
+        list(client(forge, contents="write").get_pulls())
+    pull.edit(state="closed")
+    repository.git.git("update-ref", "-d", "refs/heads/other")
+    with pytest.raises(github.GithubException, match="head branch was deleted"):
+        pull.edit(state="open")
+
+
 def test_artifacts_of_a_run(forge: Forge) -> None:
     seed(forge, "a")
     kept = forge.artifacts.create(5, "result", {"dir/file": b"content"})

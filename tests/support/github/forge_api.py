@@ -718,7 +718,7 @@ def new_pull(repository: Repository, body: Mapping[str, Any], actor: str) -> Jso
     number = _number(repository)
     labels: list[Json] = []
     if body.get("draft") and not repository.has_drafts:
-        # the words are from public threads of private repositories on Free and Pro
+        # the words are those of cynkra/fledge#260
         raise _pull_refused("Draft pull requests are not supported in this repository.")
     common = {
         "number": number,
