@@ -294,6 +294,7 @@ def task(
 
     --show-prompt works outside of Actions too.
     """
+    import signal
     from pathlib import Path
 
     task_id = _given(task_id, "task", "the id of a task, from the matrix")
@@ -318,6 +319,9 @@ def task(
         reason = skip_reason(batch, entry, branch_checkout)
         if reason is not None:
             return skip_task(entry, reason, job_io)
+    # As SIGINT, which GitHub sends 7.5 s before SIGTERM: the agent ends at once.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     limit_agent(os.environ, job_io)
     walls = _walls_of_leg(repo_path, flags)
     with temporary_folder("fanin-") as scratch:

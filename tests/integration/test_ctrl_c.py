@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from tests.integration.test_crash import began, results, wait_until
 from tests.support.at_terminal import RunAtTerminal
+from tests.support.jobs import Jobs
 from tests.support.own_sleep import own_seconds, sleeps
 from tests.support.project import Project
 
@@ -140,3 +144,37 @@ def test_another_signal_stops_the_agents_at_once(project: Project) -> None:
     assert run.process.returncode == 130, output
     assert STOPPING in output
     assert DRAINING not in output
+
+
+@dataclass
+class InterruptedTasks(Jobs):
+    """Jobs whose `fanin task` gets one signal, at a terminal, once its agent works."""
+
+    number: int = 0
+
+    def _fanin(
+        self, argv: Sequence[str], checkout: Path, env: Mapping[str, str]
+    ) -> subprocess.CompletedProcess[str]:
+        if argv[0] != "task":
+            return super()._fanin(argv, checkout, env)
+        before = began(self.project)
+        with RunAtTerminal(self.project, *argv, cwd=checkout, env=env) as run:
+            wait_until(lambda: began(self.project) != before)
+            run.process.send_signal(self.number)
+            output = run.end()
+        return subprocess.CompletedProcess(argv, run.process.returncode, output, "")
+
+
+def test_a_job_of_github_never_drains(project: Project, tmp_path: Path) -> None:
+    """GitHub sends one SIGINT, 7.5 s later SIGTERM, and kills 2.5 s after that."""
+    seconds = own_seconds()
+    project.plan([{"id": "A", "do": [f"daemon {seconds}", "hang"]}])
+    jobs = InterruptedTasks(project, tmp_path / "actions")
+    jobs.folder.mkdir()
+    jobs.publish()
+    chosen = jobs.next()
+    for jobs.run_attempt, jobs.number in ((1, signal.SIGINT), (2, signal.SIGTERM)):
+        ended = jobs.task(chosen, "A")
+        assert ended.code == 130, ended.log
+        assert "press Ctrl-C again" not in ended.log
+        assert not sleeps(seconds)

@@ -1,4 +1,4 @@
-"""A real `fanin run` at a terminal of its own, at which a person presses Ctrl-C."""
+"""A real command at a terminal of its own, at which a person presses Ctrl-C."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import subprocess
 import sys
 import termios
 import threading
+from collections.abc import Mapping
+from pathlib import Path
 
 from tests.support.project import Project
 
@@ -19,18 +21,26 @@ _SEQUENCE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
 class RunAtTerminal:
-    """`fanin run` whose terminal is ours. A context: it ends with it."""
+    """`fanin run`, or the command of `argv`, whose terminal is ours. A context: it ends
+    with it.
+    """
 
-    def __init__(self, project: Project, *argv: str) -> None:
+    def __init__(
+        self,
+        project: Project,
+        *argv: str,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
         self._ours, theirs = pty.openpty()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "runner", "run", *argv],
-            cwd=project.root,
+            [sys.executable, "-m", "runner", *(argv or ("run",))],
+            cwd=cwd or project.root,
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
             start_new_session=True,
-            env=_environment(project),
+            env=env or _environment(project),
             preexec_fn=own_terminal,
         )
         os.close(theirs)
