@@ -12,8 +12,8 @@ from runner.ui.run_lines import log_lines, more_lines
 from runner.ui.shown_text import Line, lines_of, one_line
 
 _MAX_LOG_LINES = 10
-# How work fails that is finished, and that a person may answer for.
-_ACCEPTABLE = REFUSED | {FailureKind.CONFLICT}
+# How an attempt ends with work that a person may let land as it is.
+_ACCEPTABLE = REFUSED | {FailureKind.CONFLICT, FailureKind.QUESTION}
 
 
 def failure_details(view: RunView, task_id: str) -> list[Line]:

@@ -55,6 +55,7 @@ def test_a_failed_task_has_its_whole_reason_its_log_and_the_way_to_its_work() ->
         (FailureKind.SCOPE, True),
         (FailureKind.POLICY, True),
         (FailureKind.CONFLICT, True),
+        (FailureKind.QUESTION, True),
         (FailureKind.VERIFY, False),
         (FailureKind.TIMEOUT, False),
     ],
