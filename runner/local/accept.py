@@ -77,10 +77,12 @@ def accept(
         head_tree = quarantine.tree(snapshot.commit)
         paths = tuple(quarantine.changed_paths(head_tree, tree))
         [changed] = quarantine.diffstats(base, [judged.tree])
-        progress = snapshot.progress.with_every_task(snapshot.plan.tasks)
-        progress = progress.with_accepted(task, request.attempt, changed, now)
-        blobs = write_progress_blobs(quarantine, snapshot, progress, request.progress)
         unverified = request.unverified or not (manifest.verify or task.verify)
+        progress = snapshot.progress.with_every_task(snapshot.plan.tasks)
+        progress = progress.with_accepted(
+            task, request.attempt, changed, now, verified=not unverified
+        )
+        blobs = write_progress_blobs(quarantine, snapshot, progress, request.progress)
         text = accept_message(task, request.commit, unverified=unverified)
         commit = quarantine.commit_tree(
             quarantine.write_tree(tree, blobs), [snapshot.commit], text

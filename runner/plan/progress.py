@@ -70,6 +70,7 @@ class Record(Document):
     - `job`, `artifact`: where the latest attempt ran and what has its log, as in
       `Result`;
     - `changed`: the paths that the task changed, for the prompts of its dependents;
+    - `accepted`: whether verify was green with the work, where a person has let it land;
     - `request`: `Task.request_digest` of what the successful attempt was asked to do;
     - `plan`, `own_id`: if the file has the records of several plans, which one the task
       is of, and its id there if it differs;
@@ -97,6 +98,7 @@ class Record(Document):
     agent: str | None = None
     summary: str | None = None
     changed: tuple[str, ...] = ()
+    accepted: Literal["verified", "unverified"] | None = None
     request: str | None = None
     cost_usd: float | None = None
     tokens: int | None = None
@@ -418,6 +420,7 @@ class Progress:
         changes = {
             "summary": None,
             "changed": (),
+            "accepted": None,
             "request": None,
             "error": None,
             "gate": None,
@@ -427,9 +430,17 @@ class Progress:
         return reopened._updated(task, reopened.record(task), changes)
 
     def with_accepted(
-        self, task: Task, attempt: int, changed: Sequence[str], finished: str
+        self,
+        task: Task,
+        attempt: int,
+        changed: Sequence[str],
+        finished: str,
+        *,
+        verified: bool,
     ) -> Progress:
-        """Complete the task by work of an attempt that a person has let land."""
+        """Complete the task by work of an attempt that a person has let land; `verified`:
+        whether verify was green with it.
+        """
         record = self._own_record(task)
         changes = {
             "status": Status.COMPLETED,
@@ -441,6 +452,7 @@ class Progress:
             "error": None,
             "finished": finished,
             "changed": shortened(changed),
+            "accepted": "verified" if verified else "unverified",
             "request": task.request_digest,
             "kept": None,
             "repeats": 0,
@@ -480,6 +492,7 @@ class Progress:
             "artifact": result.artifact,
             "summary": result.usage.summary,
             "changed": tuple(changed),
+            "accepted": None,
             "request": task.request_digest,
             "kept": None,
             "repeats": 0,

@@ -71,7 +71,7 @@ def _state(
 ) -> tuple[str, str]:
     """The state of the task and its reason."""
     if record.status is Status.COMPLETED:
-        return "completed", "skipped as satisfied" if record.skipped else ""
+        return "completed", _how_completed(record)
     if record.skipped:
         return "skipped", task.skip_reason if task.skipped else ""
     if record.held:
@@ -84,6 +84,16 @@ def _state(
         return "blocked", f"by {blocked[task.id]}"
     state = reached.get(task.id, "pending")
     return state, "; ".join(_reasons(task, record, standing, state))
+
+
+def _how_completed(record: Record) -> str:
+    """How, unless by an attempt that has landed by itself."""
+    if record.skipped:
+        return "skipped as satisfied"
+    if record.accepted is None:
+        return ""
+    not_verified = ", not verified" if record.accepted == "unverified" else ""
+    return f"accepted by a person{not_verified}"
 
 
 def _reasons(task: Task, record: Record, standing: Standing, state: str) -> list[str]:

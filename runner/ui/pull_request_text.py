@@ -130,14 +130,18 @@ def _change(view: TaskView) -> str:
     paths = [cell(shortened(path, _MAX_TEXT)) for path in record.changed[:_MAX_PATHS]]
     if len(record.changed) > _MAX_PATHS:
         paths.append(f"{len(record.changed) - _MAX_PATHS} more")
+    by_whom = "accepted by a person" if record.accepted else ""
     summary = cell(shortened(record.summary or "", _MAX_TEXT))
-    return line_breaks([", ".join(paths), f"<sub>{summary}</sub>" if summary else ""])
+    small = [f"<sub>{text}</sub>" for text in (by_whom, summary) if text]
+    return line_breaks([", ".join(paths), *small])
 
 
 def _verified(view: TaskView, delivered: Delivered) -> str:
     """The commands that were green with the task's change."""
     if view.record.skipped:
         return ""
+    if view.record.accepted == "unverified":
+        return "nothing"
     commands = [command for command in (view.task.verify, delivered.verify) if command]
     shown = [cell(shortened(command, _MAX_TEXT)) for command in commands]
     return line_breaks(shown) or "nothing"

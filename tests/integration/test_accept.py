@@ -87,6 +87,9 @@ def test_verify_must_be_green_or_the_commit_says_that_it_was_not_asked(
     accepted(project, "A", "--unverified")
     message = project.git("log", "-1", "--format=%B")
     assert "Accepted by a person. Not verified." in message
+    assert project.records()["A"]["accepted"] == "unverified"
+    rows = json.loads(say(project.root, "status", "--json").out)["tasks"]
+    assert rows[0]["reason"] == "accepted by a person, not verified"
     assert "Fanin-Task: A" in message
 
 

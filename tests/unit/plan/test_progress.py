@@ -323,6 +323,15 @@ def test_neither_skip_nor_retry_touches_a_task_that_has_landed(
     assert before.with_skip(task(), satisfied=True) == before
 
 
+def test_what_a_person_accepted_says_so_until_it_is_undone() -> None:
+    accepted = _having(status=FAILED, attempts=1, error=ERROR).with_accepted(
+        task(), 1, ["a +1 -0"], "2026-01-01T00:00:00Z", verified=False
+    )
+    assert accepted.record(task()).accepted == "unverified"
+    undone = accepted.with_undo(task(), 3)
+    assert undone.record(task()).accepted is None
+
+
 @pytest.mark.parametrize(("record", "limit"), _LANDED, ids=str)
 def test_redo_opens_a_task_that_has_landed_and_keeps_its_attempts(
     record: dict[str, Any], limit: int

@@ -36,6 +36,17 @@ def test_each_task_has_its_state_change_verification_and_cost() -> None:
     assert "| ✅ | A: do it | nothing |" in described("", unverified)
 
 
+@pytest.mark.parametrize(
+    ("accepted", "verified_by"), [("verified", "pytest -q"), ("unverified", "nothing")]
+)
+def test_work_that_a_person_accepted_is_told_as_such(
+    accepted: str, verified_by: str
+) -> None:
+    text = described("", delivered("A", changed=("a +1 -0",), accepted=accepted))
+    row = f"| a +1 -0<br><sub>accepted by a person</sub> | {verified_by} |"
+    assert row in text
+
+
 def test_the_title_is_that_of_the_plan_or_of_the_only_task() -> None:
     assert title(delivered("A")) == "Fanin: 2 tasks of tasks.yml"
     only = Delivered("tasks.yml", "main", views("A", title="fix @x [skip ci]"))
