@@ -361,9 +361,11 @@ class Progress:
             return self
         record = self.record(task)
         limit = max(self.attempt_limit(task, max_attempts), record.attempts + 1)
-        has_failed, questions = record.attempts > 0, record.questions
+        questions = record.questions
         if record.open_question is not None:
-            has_failed, questions = False, _answered(questions, "")
+            questions = _answered(questions, "")
+        # A task that was undone, or that asks, has attempts and has not failed.
+        has_failed = record.status is Status.FAILED or record.error is not None
         changes = {
             "status": Status.FAILED if has_failed else Status.PENDING,
             "questions": questions,

@@ -323,6 +323,12 @@ def test_neither_skip_nor_retry_touches_a_task_that_has_landed(
     assert before.with_skip(task(), satisfied=True) == before
 
 
+def test_a_task_that_was_undone_and_is_tried_again_has_not_failed() -> None:
+    undone = _having(status=DONE, attempts=1).with_undo(task(), 3)
+    record = undone.with_retry(task(), 3).record(task())
+    assert (record.status, record.error) == (PENDING, None)
+
+
 def test_what_a_person_accepted_says_so_until_it_is_undone() -> None:
     accepted = _having(status=FAILED, attempts=1, error=ERROR).with_accepted(
         task(), 1, ["a +1 -0"], "2026-01-01T00:00:00Z", verified=False
