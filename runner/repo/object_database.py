@@ -17,7 +17,10 @@ from runner.repo.batch_process import Content, ObjectInfo, ObjectReader
 from runner.repo.command import Git
 from runner.repo.configuration import Configuration
 from runner.repo.merge_trees import Conflict
-from runner.repo.objects import Objects
+from runner.repo.objects import Entries, Objects, parse_tree
+
+# Bytes of a folder that this process reads faster than git starts.
+_MAX_FOLDER = 2**16
 
 
 class ObjectDatabase:
@@ -58,19 +61,20 @@ class ObjectDatabase:
         )
 
     def _file(self, commit: str, path: str) -> bytes | None:
-        # Mostly what is asked for is there or has never been: the running process knows.
         if "\n" not in path and self.reader.info(f"{commit}:{path}") is None:
             return None
-        # COMMIT:PATH does not say whether the path is a regular file.
-        entry = self.git.run(["ls-tree", "-z", commit, "--", f":(literal){path}"])
-        if not entry.startswith(b"100"):
-            return None
-        meta, _, _ = entry.partition(b"\t")
-        _, _, object_id = meta.split()
-        return self.blob(object_id.decode())
+        entry = self.files(commit, path).get(path)
+        return self.blob(entry[0]) if entry is not None else None
 
     def has_entry(self, commit: str, path: str) -> bool:
         """Whether the path is a file, a folder or anything else in a commit."""
+        folder, _, name = path.rpartition("/")
+        if "\n" not in path:
+            if self.reader.info(f"{commit}:{folder}") is None:
+                return False
+            entries = self._small_folder(commit, folder)
+            if entries is not None:
+                return os.fsencode(name) in entries
         return bool(self.git.run(["ls-tree", "-z", commit, "--", f":(literal){path}"]))
 
     def has_file(self, commit: str, path: str) -> bool:
@@ -86,6 +90,12 @@ class ObjectDatabase:
         )
 
     def _files(self, commit: str, path: str) -> dict[str, tuple[str, int]]:
+        # Mostly one file is asked for, which the running process knows.
+        blob = self._blob_at(commit, path)
+        if blob is not None:
+            mode, info = blob
+            is_regular = mode.startswith("100")
+            return {path: (info.object_id, info.size)} if is_regular else {}
         listing = self.git.run(
             ["ls-tree", "-r", "-z", "-l", commit, "--", f":(literal){path}"]
         )
@@ -96,6 +106,28 @@ class ObjectDatabase:
                 _, _, object_id, size = meta.split()
                 files[os.fsdecode(name)] = (object_id.decode(), int(size))
         return files
+
+    def _blob_at(self, commit: str, path: str) -> tuple[str, ObjectInfo] | None:
+        """The mode of what is at `path`, and the blob; None if it is anything else."""
+        if "\n" in path:
+            return None
+        info = self.reader.info(f"{commit}:{path}")
+        if info is None or info.kind != "blob":
+            return None
+        # Only its folder says whether it is a regular file.
+        folder, _, name = path.rpartition("/")
+        entry = (self._small_folder(commit, folder) or {}).get(os.fsencode(name))
+        return (entry[0], info) if entry is not None else None
+
+    def _small_folder(self, commit: str, path: str) -> Entries | None:
+        """What a folder of a commit has; None if it is none, or git should be asked."""
+        info = self.reader.info(f"{commit}:{path}")
+        if info is None or info.kind != "tree" or info.size > _MAX_FOLDER:
+            return None
+        (tree,) = self.contents([info.object_id])
+        if tree is None:
+            return None
+        return dict(parse_tree(tree.data, len(info.object_id) // 2))
 
     def paths(self, revision: str) -> list[str]:
         """Every path in a commit or tree, without folders."""

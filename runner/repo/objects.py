@@ -134,7 +134,7 @@ class Objects:
         for object_id, (kind, data) in zip(missing, self._read(missing), strict=True):
             if kind != "tree":
                 raise KeyError(object_id)
-            self._trees[object_id] = dict(_parse_tree(data, len(object_id) // 2))
+            self._trees[object_id] = dict(parse_tree(data, len(object_id) // 2))
 
     def find(self, tree: str, path: str) -> Entry | None:
         """The entry at `path`; None if it does not exist."""
@@ -251,7 +251,7 @@ def _with_header(kind: str, data: bytes) -> bytes:
     return b"%s %d\0%s" % (kind.encode(), len(data), data)
 
 
-def _parse_tree(data: bytes, id_length: int) -> Iterator[tuple[bytes, Entry]]:
+def parse_tree(data: bytes, id_length: int) -> Iterator[tuple[bytes, Entry]]:
     """Name and entry of each. In the data they are MODE, space, name, NUL, binary id."""
     start = 0
     while start < len(data):

@@ -15,12 +15,22 @@ from runner.core.errors import GitFailed
 from runner.repo.batch_process import ObjectReader, RefUpdater
 from runner.repo.command import Git
 from runner.repo.repository import Repository
+from tests.support.command import say
+from tests.support.git_calls import recorded_git_calls
 from tests.support.project import Project
 
 
 @pytest.fixture
 def repo(project: Project) -> Repository:
     return Repository(project.root, os.environ)
+
+
+def test_one_git_process_tells_status_all_that_it_asks(project: Project) -> None:
+    project.plan([{"id": "A", "do": ["write a: a"]}])
+    with recorded_git_calls() as calls:
+        shown = say(project.root, "status")
+    assert "1 ready" in shown.out
+    assert calls == ["cat-file"]
 
 
 def test_a_branch_that_another_process_moves_is_seen(

@@ -49,6 +49,38 @@ def test_ignored_paths_are_those_that_git_would_ignore(
     assert repo.ignored_paths(tree, folder, patterns, repo.git) == ignored
 
 
+@pytest.mark.parametrize(
+    ("path", "names"),
+    [
+        ("z.log", ["z.log"]),
+        ("src/run", ["src/run"]),
+        ("src/*", ["src/*"]),
+        ("src", ["src/*", "src/data/y", "src/run", "src/x.log"]),
+        ("src/link", []),
+        ("src/link/y", []),
+        ("src/none", []),
+    ],
+)
+def test_the_regular_files_at_a_path_are_those_that_git_lists(
+    repo: Repository, tree: str, path: str, names: list[str]
+) -> None:
+    text, link = repo.write_blob(b"5\n")[1], repo.write_blob(b"data")[1]
+    entries = {
+        "src/run": ("100755", text),
+        "src/*": ("100644", text),
+        "src/link": ("120000", link),
+    }
+    commit = repo.commit_tree(repo.write_tree(tree, entries), [], "files")
+    files = repo.files(commit, path)
+    assert sorted(files) == names
+    for name, (object_id, size) in files.items():
+        assert repo.git.text(["rev-parse", f"{commit}:{name}"]).strip() == object_id
+        assert size == len(repo.git.run(["cat-file", "blob", object_id]))
+    assert (repo.file(commit, path) is None) == (path not in names)
+    listed = repo.git.run(["ls-tree", commit, "--", f":(literal){path}"])
+    assert repo.has_entry(commit, path) == bool(listed)
+
+
 def test_carriage_returns_are_seen_below_the_folder_only(
     repo: Repository, tree: str
 ) -> None:
