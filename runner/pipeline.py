@@ -101,9 +101,9 @@ class BatchRequest:
     """The next batch of a run, as its executor asks for it.
 
     `slots` is how many tasks may run now. `retry` are ids of tasks that get one more
-    attempt. `prompt_template` is the template's text, `include` the patterns of the
-    commit's `.worktreeinclude`, `tree` has the files of the commit
-    that the batch starts from, for the context in prompts. `select_tasks` replaces the
+    attempt, `approve` of those that a person approves. `prompt_template` is the
+    template's text, `include` the patterns of the commit's `.worktreeinclude`, `tree` has
+    the files of the commit that the batch starts from, for the context in prompts. `select_tasks` replaces the
     selection from all ready tasks, for a caller that tracks them. `choice` limits that
     selection. `agents` chooses the tasks' agents, else each task gets its first one. The
     rest of the budget is divided among the batch, or among `budget_shares` attempts if
@@ -115,6 +115,7 @@ class BatchRequest:
     branch: str
     slots: int
     retry: Sequence[str] = ()
+    approve: Sequence[str] = ()
     budget: Budget = _NO_LIMIT
     budget_shares: int = 1
     prompt_template: str | None = None
@@ -140,11 +141,13 @@ def next_batch(
     """The manifest of the batch that may run now, None if no task is ready or the
     budget allows none to start.
 
-    Raises UsageProblem for a `retry` id that is not in the plan.
+    Raises UsageProblem for an id of `retry` or `approve` that is not in the plan.
     """
-    from runner.plan.snapshot import with_retries
+    from runner.plan.snapshot import with_grants
 
-    progress = with_retries(snapshot, request.retry, settings.max_attempts)
+    progress = with_grants(
+        snapshot, request.retry, request.approve, settings.max_attempts
+    )
     slots = request.budget.affordable(request.slots)
     if request.select_tasks is not None:
         tasks = request.select_tasks(slots)
@@ -165,6 +168,7 @@ def next_batch(
         progress=progress,
         settings=settings,
         retry=request.retry,
+        approve=request.approve,
         template=request.prompt_template,
         include=request.include,
         share=request.budget.share_per_attempt(max(request.budget_shares, len(tasks))),

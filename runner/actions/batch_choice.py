@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -60,7 +61,7 @@ class ChoiceOptions:
     `manifest`: the file to write. `later_rounds`: how many rounds may follow in this
     run of the workflow. `run_attempt`: GitHub's, of this job. `may_change_workflows`:
     whether the merge job's token may push workflow files. `retry`: lines of ids to
-    grant one more attempt.
+    grant one more attempt, `approve`: of ids to approve.
     """
 
     manifest: Path
@@ -69,6 +70,7 @@ class ChoiceOptions:
     runs_on: str = "ubuntu-latest"
     may_change_workflows: bool = False
     retry: Sequence[str] = ()
+    approve: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -159,25 +161,40 @@ def choose_batch(
             "schedule: rolling works on one machine only, with  fanin run",
             "set the input schedule of the action to batch, or remove it from fanin.yml",
         )
-    options = replace(options, retry=retry_ids(options.retry, snapshot.plan))
+    options = replace(
+        options,
+        retry=ids_in(options.retry, snapshot.plan),
+        approve=ids_in(options.approve, snapshot.plan),
+    )
     notes = _preflight(repo, snapshot, settings, options)
     slots = state.backoff(min(settings.slots, MATRIX_LIMIT)).agents
     manifest = _next_batch(repo, snapshot, settings, state, branch, slots, options)
     if manifest is not None:
         durable.write(options.manifest, manifest.model_dump_json(indent=1).encode())
+    elif options.approve:
+        notes = (*notes, _not_recorded(options.approve))
     return Choice(state, branch, snapshot.commit, slots, options, manifest, notes)
+
+
+def _not_recorded(approve: Sequence[str]) -> str:
+    """Only a batch records approvals: what to do where none starts."""
+    return (
+        "no task starts, so nothing records the approval of "
+        f"{', '.join(approve)}; to record it:  {shlex.join(['fanin', 'approve', *approve])}"
+        "  in a clone, and push"
+    )
 
 
 def _preflight(
     repo: Repository, snapshot: Snapshot, settings: Settings, options: ChoiceOptions
 ) -> Sequence[str]:
     """Refuse what can never land or keep its cost limit; return notes for the user."""
-    from runner.plan.snapshot import with_retries
+    from runner.plan.snapshot import with_grants
     from runner.schedule.preflight import preflight
 
     report = preflight(
         snapshot.plan,
-        with_retries(snapshot, options.retry, settings.max_attempts),
+        with_grants(snapshot, options.retry, options.approve, settings.max_attempts),
         settings,
         environ=None,  # the legs of the matrix run on other machines
         may_change_workflows=options.may_change_workflows,
@@ -201,7 +218,7 @@ def _tracked(
     return repo.paths(snapshot.commit)
 
 
-def retry_ids(lines: Sequence[str], plan: Plan) -> list[str]:
+def ids_in(lines: Sequence[str], plan: Plan) -> list[str]:
     """The ids in lines of text.
 
     A line is one id, which may contain spaces, or several with spaces or commas between
@@ -251,6 +268,7 @@ def _next_batch(
             branch=branch,
             slots=slots,
             retry=options.retry,
+            approve=options.approve,
             budget=state.budget(settings.limits.max_cost_usd),
             prompt_template=template,
             tree=CommitTree(repo, snapshot.commit),

@@ -108,6 +108,13 @@ _commit_via = click.option(
     help="Tasks to grant one more attempt; ids with spaces one a line.",
 )
 @click.option(
+    "--approve",
+    envvar="FANIN_APPROVE",
+    default="",
+    metavar="'ID ID…'",
+    help="Tasks with a gate that may start; ids with spaces one a line.",
+)
+@click.option(
     "--dry-run", is_flag=True, envvar="FANIN_DRY_RUN", help="Only print what would run."
 )
 @_runs_on
@@ -128,6 +135,7 @@ def next_(
     manifest: Path,
     state: str,
     retry: str,
+    approve: str,
     dry_run: bool,
     runs_on: str,
     rounds_per_run: int,
@@ -175,6 +183,7 @@ def next_(
         runs_on=runs_on,
         may_change_workflows=bool(os.environ.get("FANIN_MAY_CHANGE_WORKFLOWS")),
         retry=retry.splitlines(),
+        approve=approve.splitlines(),
     )
     options = NextOptions(
         choice,

@@ -95,7 +95,8 @@ class Manifest(Document):
     - `protected`, `never`: globs that only `allow` lifts, and that nothing lifts.
     - `tasks`: what the settings say about single tasks, by id.
     - `verify_timeout`: seconds.
-    - `retry`: ids of tasks that get one more attempt; the batch commit records that.
+    - `retry`, `approve`: ids of tasks that get one more attempt, and of those that a
+      person approves; the batch commit records both.
     - `env`: plain variables of setup, agent and verify.
     - `include`: gitignore patterns of the ignored files of a person's work tree that each
       checkout gets; where there is none, such as on GitHub Actions, they say nothing.
@@ -122,6 +123,7 @@ class Manifest(Document):
     verify_timeout: float = 1800.0
     max_attempts: int = 3
     retry: tuple[str, ...] = ()
+    approve: tuple[str, ...] = ()
     prompt_template: str | None = None
     env: dict[str, str] = Field(default_factory=dict)
     include: tuple[str, ...] = ()
@@ -154,6 +156,7 @@ class Manifest(Document):
         if self.run_attempt == 1:
             # As digested by versions without the field.
             del document["run_attempt"]
+        _drop_defaults(document, {"approve": []})
         for entry in document["entries"]:
             defaults: dict[str, str | bool | list[object] | None] = {
                 "start": None,

@@ -129,7 +129,7 @@ class BatchMerge:
         self.manifest = results.manifest
         self._at_head = snapshot
         self.snapshot = replace(
-            snapshot, progress=_with_retries(snapshot, results.manifest)
+            snapshot, progress=_with_grants(snapshot, results.manifest)
         )
         self.warnings: list[str] = []
         # for the commit's message
@@ -735,23 +735,25 @@ class BatchMerge:
         return self.quarantine.write_tree(tree, files)
 
 
-def _with_retries(snapshot: Snapshot, manifest: Manifest) -> Progress:
-    """The head's progress with the attempts that a person granted when the batch was
-    chosen.
+def _with_grants(snapshot: Snapshot, manifest: Manifest) -> Progress:
+    """The head's progress with what a person granted when the batch was chosen: attempts
+    and approvals.
 
     A task whose attempt is recorded already gets none: a fan-in that runs twice must
     not grant an attempt twice.
     """
     recorded = snapshot.progress
-    if not manifest.retry:
+    if not manifest.retry and not manifest.approve:
         return recorded
     attempts = {entry.task.id: entry.attempt for entry in manifest.entries}
     for task in snapshot.plan.tasks:
-        if task.id not in manifest.retry:
-            continue
         attempt = attempts.get(task.id)
-        if attempt is None or recorded.record(task).attempts < attempt:
+        if attempt is not None and recorded.record(task).attempts >= attempt:
+            continue
+        if task.id in manifest.retry:
             recorded = recorded.with_retry(task, manifest.max_attempts)
+        if task.id in manifest.approve:
+            recorded = recorded.with_gate(task, closed=False)
     return recorded
 
 

@@ -374,19 +374,22 @@ def record_progress(
     return commit
 
 
-def with_retries(
-    snapshot: Snapshot, retry: Sequence[str], max_attempts: int
+def with_grants(
+    snapshot: Snapshot, retry: Sequence[str], approve: Sequence[str], max_attempts: int
 ) -> Progress:
-    """The snapshot's progress with one more attempt for each id of `retry`.
+    """The snapshot's progress with one more attempt for each id of `retry`, and with the
+    gates of `approve` open.
 
-    Raises UsageProblem for an id that is not in the plan, and for a task that has
-    landed: its work would be paid for again.
+    Raises UsageProblem for an id that is not in the plan, and for a task to retry that
+    has landed: its work would be paid for again.
     """
     granted = snapshot.progress
     tasks = snapshot.tasks_named(retry)
     refuse_landed(snapshot, tasks, "to run {ids} again:  fanin retry {ids} --redo")
     for task in tasks:
         granted = granted.with_retry(task, max_attempts)
+    for task in snapshot.tasks_named(approve):
+        granted = granted.with_gate(task, closed=False)
     return granted
 
 

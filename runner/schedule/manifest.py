@@ -32,6 +32,7 @@ def build_manifest(
     progress: Progress,
     settings: Settings,
     retry: Sequence[str] = (),
+    approve: Sequence[str] = (),
     template: str | None = None,
     share: float | None = None,
     tree: Tree | None = None,
@@ -42,10 +43,11 @@ def build_manifest(
     """The manifest of a batch: every task's text, agent, limits, attempt and last error.
 
     `base` is the commit that the attempts start from, `retry` the ids that were granted
-    another attempt, `template` the text of the prompt template, `share` what each
-    attempt may cost in US dollars. `tree` has the files of `base`; without it, prompts
-    do not quote them. `agent_of` chooses among a task's agents; else the first runs.
-    `include` are the patterns of the `.worktreeinclude` of `base`.
+    another attempt, `approve` those that a person approves, `template` the text of the
+    prompt template, `share` what each attempt may cost in US dollars. `tree` has the
+    files of `base`; without it, prompts do not quote them. `agent_of` chooses among a
+    task's agents; else the first runs. `include` are the patterns of the
+    `.worktreeinclude` of `base`.
 
     Raises InvalidInput if a task has no agent.
     """
@@ -72,6 +74,7 @@ def build_manifest(
         verify_timeout=settings.timeout,
         max_attempts=settings.max_attempts,
         retry=tuple(retry),
+        approve=tuple(approve),
         prompt_template=template,
         env=settings.env,
         include=(*settings.include, *include),

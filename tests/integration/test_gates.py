@@ -92,3 +92,27 @@ def test_on_actions_the_next_job_chooses_nothing_at_a_gate(
     goes_on = jobs.next()
     assert [entry["task"] for entry in jobs.matrix(goes_on)] == ["A"]
     assert goes_on.outputs["waiting"] == ""
+
+
+def test_on_actions_the_input_approve_opens_gates_and_the_batch_records_it(
+    project: Project, tmp_path: Path
+) -> None:
+    (tmp_path / "actions").mkdir()
+    jobs = Jobs(project, tmp_path / "actions")
+    project.plan([TASKS[0], {**TASKS[2], "gate": True}])
+    jobs.publish()
+    unknown = jobs.next(FANIN_APPROVE="X")
+    assert (unknown.code, "there is no task X" in unknown.log) == (2, True)
+    # what nothing records is not lost in silence
+    too_early = jobs.next(FANIN_APPROVE="C")
+    assert too_early.outputs["has-work"] == "false"
+    assert "nothing records the approval of C" in too_early.log
+    assert "fanin approve C" in too_early.log
+
+    chosen = jobs.next(FANIN_APPROVE="A, C")
+    assert [entry["task"] for entry in jobs.matrix(chosen)] == ["A"]
+    jobs.tasks(chosen)
+    for _ in range(2):
+        jobs.merge(chosen)
+    follows = jobs.next()
+    assert [entry["task"] for entry in jobs.matrix(follows)] == ["C"], follows.log

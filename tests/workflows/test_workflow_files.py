@@ -637,6 +637,7 @@ def test_every_input_reaches_the_command_through_the_environment() -> None:
 def test_inputs_are_the_setting_flags_of_the_command_line() -> None:
     # What a person says of one run on one machine.
     of_run = {"help", "until", "trusted", "dry_run", "as_json", "quiet", "verbose"}
+    of_run.add("closed_pull")
     of_run |= {setting.name for setting in SETTINGS if not setting.on_actions}
     flags = {
         option.opts[0].removeprefix("--")
@@ -651,7 +652,7 @@ def test_inputs_are_the_setting_flags_of_the_command_line() -> None:
     assert flags <= set(inner)
     assert flags <= set(workflow)
     machine = {
-        "command", "task", "runs-on", "retry", "dry-run", "may-change-workflows", "state", "manifest",
+        "command", "task", "runs-on", "retry", "approve", "dry-run", "may-change-workflows", "state", "manifest",
         "manifest-digest", "results", "verdict", "task-result", "commit-via", "last", "again", "landed",
         "trigger-workflows", "token", "label", "milestone", "when-done", "rounds-per-run", "later-rounds",
         "verify-result", "branch-checkout", "work-checkout", "next-manifest", "sealed", "events",
@@ -1142,6 +1143,7 @@ def test_workflow_of_issues_hands_every_input_secret_and_output_on() -> None:
         "strict",
         "skip-line",
         "tasks",
+        "deliver",  # a plan of issues is committed to the branch itself
     }
     own = {"label", "milestone", "when-done"}
     assert set(outer["inputs"]) - own == set(inner["inputs"]) - of_plans

@@ -90,7 +90,10 @@ def test_the_digest_of_a_first_choice_is_as_before_fields_were_added() -> None:
     every: dict[str, object] = {"allow": [], "files": None, "agent": None}
     every["verify"] = "true"
     document["tasks"]["T1"] = every
+    del document["approve"]
     assert batch.digest == digest_of(document)
+    approving = batch.model_copy(update={"approve": ("T1",)})
+    assert approving.digest != batch.digest
 
 
 def test_what_the_settings_give_of_a_task_is_known_to_the_next_job() -> None:
