@@ -22,6 +22,7 @@ from runner.core.errors import EXIT_DONE, EXIT_TASKS_FAILED, FaninError
 from runner.core.manifest import Manifest
 from runner.core.result import FailureKind, Result
 from runner.core.task import AgentSettings, Task
+from runner.delivery.choice import is_own
 from runner.pipeline import now
 from runner.schedule.agent_choice import AgentChoice
 from runner.schedule.backoff import Backoff
@@ -375,6 +376,8 @@ class MergeReport:
             jobs={result.task: result.job for result in fan_in.results if result.job},
             repository_url=context.repository_url,
             run_url=context.run_url,
+            has_comments=self.state.pull_request is not None
+            or is_own(self.batch.branch),
             warnings=fan_in.tree_warnings,
             usage=_usage(used, self.next_state.spent_usd),
             next_step=self._next_step(),

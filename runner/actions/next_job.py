@@ -115,6 +115,7 @@ def next_job(
         number=state.round,
         repository_url=context.repository_url,
         run_url=context.run_url,
+        has_comments=state.pull_request is not None or is_own(branch),
     )
     _report(job_io, views, choice, report, for_person, dry_run=options.dry_run)
     if options.stop is not None:

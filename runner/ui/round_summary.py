@@ -56,7 +56,9 @@ class RoundReport:
     `number` counts the rounds of a run from 1. `commit` is the commit that landed,
     `landed` the ids of the tasks in it. `jobs` are the jobs of this round's attempts by
     task id, as in `Result.job`. `repository_url` and `run_url` are addresses, "" if
-    unknown. `note`, `warnings`, `usage` and `next_step` are sentences for people.
+    unknown. `has_comments`: there is a pull request on which commands count, if the
+    repository has the workflow for them. `note`, `warnings`, `usage` and `next_step` are
+    sentences for people.
     """
 
     batch: str
@@ -68,6 +70,7 @@ class RoundReport:
     jobs: Mapping[str, str] = field(default_factory=dict)
     repository_url: str = ""
     run_url: str = ""
+    has_comments: bool = False
     note: str = ""
     warnings: Sequence[str] = ()
     usage: str = ""
@@ -256,13 +259,18 @@ class _RoundPage:
             parts.append(self._failure_heading(view.task.id))
             parts.append("Its agent asks:")
             parts.append(block(question.text))
-            command = code(f'fanin reply {shlex.quote(view.task.id)} "…"')
-            parts.append(
-                f"**To answer:** `{command}` in a clone, then push the commit."
-            )
+            parts.append(self._how_to_answer(view.task.id))
         if len(asking) > self._detail.failures:
             parts.append(and_more(len(asking) - self._detail.failures, "question"))
         return "\n\n".join(parts)
+
+    def _how_to_answer(self, task_id: str) -> str:
+        command = code(f'fanin reply {shlex.quote(task_id)} "…"')
+        text = f"`{command}` in a clone, then push the commit."
+        # A comment has no ids with spaces.
+        if self._report.has_comments and shlex.quote(task_id) == task_id:
+            text = f"the comment `/{command}` on the pull request, or {text}"
+        return f"**To answer:** {text}"
 
     # -- failures --
 

@@ -24,7 +24,9 @@ def failure_details(view: RunView, task_id: str) -> list[Line]:
     attempt = task.last if task else None
     if attempt is None or attempt.failure is None:
         return []
-    lines = more_lines(lines_of(attempt.failure.message)[1:])
+    lines = []
+    if attempt.failure.kind is not FailureKind.QUESTION:  # its line has the beginning
+        lines = more_lines(lines_of(attempt.failure.message)[1:])
     lines += log_lines(attempt.failure, _MAX_LOG_LINES)
     return lines + _kept(attempt)
 

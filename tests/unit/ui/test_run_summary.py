@@ -74,6 +74,12 @@ def test_accept_is_named_where_a_person_may_answer_for_the_work(
     assert ("    to let it land:       fanin accept A" in lines) is is_named
 
 
+def test_what_an_agent_asks_is_not_told_twice() -> None:
+    asked = Failure(kind=FailureKind.QUESTION, message="Which?\nThis\nor that?")
+    refused = ResultRefused(batch="b", task="A", attempt=1, failure=asked)
+    assert failure_details(view(ended(1), refused), "A") == []
+
+
 def test_a_task_that_has_not_failed_now_has_no_details() -> None:
     started = AttemptStarted(batch="b", task="A", attempt=1, title="", agent="claude")
     assert failure_details(view(started), "A") == []
