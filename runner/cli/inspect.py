@@ -239,10 +239,13 @@ def _print_other_plans(repo: Repository, settings: Settings) -> None:
     from runner.core.documents import clean
     from runner.core.plan_paths import covers
     from runner.core.task import PlanSettings
-    from runner.plan.finder import find_plans
+    from runner.plan.finder import find_plans, plan_paths
     from runner.plan.trees import WorkTree
 
     paths = repo.paths("HEAD") if repo.commit("HEAD") else []
+    # What is taken has been read already.
+    if all(covers(settings.plan.path, path) for path in plan_paths(paths)):
+        return
     found = find_plans(paths, WorkTree(repo.root, repo))
     taken = [plan for plan in found if covers(settings.plan.path, plan.path)]
     if len(found) == len(taken):

@@ -67,7 +67,7 @@ def find_plans(paths: Iterable[str], tree: Tree) -> list[FoundPlan]:
     the repository.
     """
     found = []
-    for path in _candidates(paths):
+    for path in plan_paths(paths):
         plan = read_plan(path, tree)
         # A file of such a name need not be a plan.
         if plan is not None:
@@ -122,7 +122,8 @@ def _rank(plan: FoundPlan) -> tuple[bool, bool]:
     return plan.problem is not None, plan.open == 0
 
 
-def _candidates(paths: Iterable[str]) -> Iterator[str]:
+def plan_paths(paths: Iterable[str]) -> Iterator[str]:
+    """The places among the paths at which a plan may be, the preferred one first."""
     remaining = sorted(paths)
     seen = set()
     for pattern in _PLACES:

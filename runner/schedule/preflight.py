@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from runner import agents
 from runner.agents import Agent, Costs, prompt
@@ -96,6 +96,7 @@ def preflight(
     problems = list(_unknown_task_problems(plan, settings))
     uses: list[_AgentUse] = []
     faults: list[_Fault] = []
+    seen: dict[int, Sequence[_AgentUse | _Fault]] = {}
     workflows = [path for path in tracked if _WORKFLOW.fullmatch(path)]
     for task in _open_tasks(plan, progress, settings):
         if task.id not in choice:
@@ -105,7 +106,7 @@ def preflight(
         if job_seconds is not None:
             problems += _time_limit_problems(task, plan, settings, job_seconds)
         problems += _prompt_problems(task, plan)
-        for use in _agent_uses(task, settings):
+        for use in _agent_uses(task, settings, seen):
             if isinstance(use, _Fault):
                 faults.append(use)
             else:
@@ -249,15 +250,27 @@ def attempt_seconds(timeout: float, *, verifies: bool) -> float:
     return timeout * 2 if verifies else timeout
 
 
-def _agent_uses(task: Task, settings: Settings) -> Iterator[_AgentUse | _Fault]:
-    """The task with each of its agents, or why that cannot be used."""
+def _agent_uses(
+    task: Task, settings: Settings, seen: dict[int, Sequence[_AgentUse | _Fault]]
+) -> Iterator[_AgentUse | _Fault]:
+    """The task with each of its agents, or why that cannot be used.
+
+    Most tasks share the agent of the settings. Of one that is in `seen`, by its identity,
+    only what is wrong with it is told again.
+    """
     agent = task.agent or settings.agent
     if agent is None:
         yield _Fault(task, None, " has no agent", " have no agent", NO_AGENT_REMEDY)
         return
     place = _place_of_agent(task, settings)
-    for chosen in agent.each:
-        yield _agent_use(task, chosen, place, settings)
+    if id(agent) not in seen:
+        uses = [_agent_use(task, chosen, place, settings) for chosen in agent.each]
+        seen[id(agent)] = uses
+        yield from uses
+        return
+    for use in seen[id(agent)]:
+        if isinstance(use, _Fault):
+            yield replace(use, task=task, place=place)
 
 
 def _place_of_agent(task: Task, settings: Settings) -> Place | None:

@@ -98,24 +98,32 @@ class Diagnostics:
 
 def size_problems(path: str, tasks: Sequence[Task]) -> list[Problem]:
     """Why the plan at `path` is too large, if it is."""
-    problems = number_problems(path, len(tasks))
-    if sum(len(task.depends_on) for task in tasks) > MAX_EDGES:
-        what = f"more than {MAX_EDGES} dependencies"
-        problems.append(Problem(path, 1, what, "split the plan"))
-    return problems
+    return [*number_problems(path, len(tasks)), *edge_problems(path, tasks)]
 
 
-def number_problems(path: str, number: int) -> list[Problem]:
-    """Why the plan at `path` with so many tasks is too large, if it is."""
-    if number <= MAX_TASKS:
+def edge_problems(path: str, tasks: Sequence[Task]) -> list[Problem]:
+    """Why the plan at `path` has too many dependencies, if it has."""
+    if sum(len(task.depends_on) for task in tasks) <= MAX_EDGES:
         return []
-    what = f"{number} tasks; at most {MAX_TASKS} are allowed"
+    what = f"more than {MAX_EDGES} dependencies"
     return [Problem(path, 1, what, "split the plan")]
 
 
-def refuse_number(path: str, number: int) -> None:
+def number_problems(path: str, number: int, most: int | None = None) -> list[Problem]:
+    """Why the plan at `path` with so many tasks is too large, if it is.
+
+    It may have `most` tasks, by default MAX_TASKS.
+    """
+    most = MAX_TASKS if most is None else most
+    if number <= most:
+        return []
+    what = f"{number} tasks; at most {most} are allowed"
+    return [Problem(path, 1, what, "split the plan")]
+
+
+def refuse_number(path: str, number: int, most: int | None = None) -> None:
     """Raises InvalidInput for a plan with too many tasks, before they are built."""
-    if problems := number_problems(path, number):
+    if problems := number_problems(path, number, most):
         raise InvalidInput(problems)
 
 

@@ -18,10 +18,16 @@ from runner.core.task import AgentSettings, Plan, Task, TaskFields
 from runner.core.validation import problems_of
 from runner.core.yaml_document import YamlDocument
 from runner.plan.formats.base import Mark, Options, Tree
-from runner.plan.formats.diagnostics import size_problems, spelling_remedy
+from runner.plan.formats.diagnostics import (
+    edge_problems,
+    refuse_number,
+    spelling_remedy,
+)
 from runner.policy.globs import glob_problems
 
 EXAMPLE = "write:  tasks: [{id: T1, title: What to do}]"
+# Programs write large plans in this format, and it is read in one pass.
+MAX_TASKS = 100_000
 _LIST_KEYS = ("files", "depends_on", "allow")
 _LINE_WIDTH = 110
 _BLANK = Task(id="T", title="x")
@@ -73,6 +79,7 @@ class Native:
         data = document.data
         if not isinstance(data, dict) or not isinstance(data.get("tasks"), list):
             raise InvalidInput(problems)
+        refuse_number(path, len(data["tasks"]), MAX_TASKS)
         defaults, defaults_problems = _read_defaults(document)
         problems += defaults_problems
         tasks: list[Task] = []
@@ -82,7 +89,7 @@ class Native:
             problems += task_problems
             if task is not None:
                 tasks.append(task)
-        problems += size_problems(path, tasks)
+        problems += edge_problems(path, tasks)
         if problems:
             raise InvalidInput(problems)
         return Plan(path=path, source=self.name, tasks=tuple(tasks))

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from runner import agents
 from runner.config.settings import Settings, load
 from runner.core.manifest import Limits
 from runner.core.task import AgentSettings, Plan, Status, Task
@@ -118,6 +119,25 @@ def test_tasks_with_the_same_unusable_agent_are_one_problem() -> None:
     assert len(problems) == 2
     assert "A, B: unknown agent preset 'claud'" in problems[0]
     assert "C has no agent" in problems[1]
+
+
+def test_the_agent_of_many_tasks_is_looked_up_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked_up: list[str] = []
+    usable_agent = agents.usable_agent
+
+    def count(chosen: AgentSettings, env: Mapping[str, str]) -> agents.Agent:
+        looked_up.append(chosen.name)
+        return usable_agent(chosen, env)
+
+    monkeypatch.setattr(agents, "usable_agent", count)
+    agent = AgentSettings(command=("no-such-program",))
+    tasks = [task(f"T{number}", agent=None) for number in range(5)]
+    own = task("own", agent=AgentSettings(command=("nor-this",)))
+    report = _check(*tasks, own, agent=agent, environ={"PATH": ""})
+    assert looked_up == ["no-such-program", "nor-this"]
+    assert len(report.missing) == 2
 
 
 @pytest.mark.parametrize("may_change_workflows", [True, False])

@@ -67,6 +67,9 @@ GARBAGE: dict[str, Callable[[], str]] = {
         + "## Phase 2\n"
         + "".join(f"- [ ] T{n:05d} [P] a\n" for n in range(5_000, 10_000))
     ),
+    "more tasks than a plan may have": lambda: (
+        "version: 1\ntasks:\n" + "- {id: T, title: a}\n" * 100_001
+    ),
     "boxes with one text": lambda: "- [ ] a\n" * 50_000,
     "open labels": lambda: ("**" * 40_000 + "\n- [ ] a\n") + "**a " * 20_000 + "\n",
     "nested boxes": lambda: "".join(f"{' ' * n}- [ ] a\n" for n in range(2_000)),

@@ -9,7 +9,7 @@ import pytest
 from runner.core.errors import UsageProblem
 from runner.core.task import AgentSettings, Plan, PlanSettings, Status
 from runner.plan import formats
-from runner.plan.formats import Mark, MemoryTree, diagnostics
+from runner.plan.formats import Mark, MemoryTree, diagnostics, native
 from tests.support.builders import problems
 
 
@@ -332,3 +332,13 @@ def test_a_plan_with_too_many_dependencies_is_refused(
     text += "- {id: C, title: c, depends_on: [A]}\n"
     (problem,) = problems(lambda: _load(text))
     assert "more than 1 dependencies" in problem
+
+
+def test_a_plan_with_too_many_tasks_is_refused_before_they_are_built(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(native, "MAX_TASKS", 2)
+    text = "version: 1\ntasks:\n- {id: A, title: a}\n- {id: B, title: b}\n"
+    assert len(_load(text).tasks) == 2
+    (problem,) = problems(lambda: _load(text + "- not a task\n"))
+    assert problem == "tasks.yml:1: 3 tasks; at most 2 are allowed; split the plan"
