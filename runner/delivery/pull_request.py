@@ -67,12 +67,18 @@ def _publish(
             described("", delivered),
             draft=not is_finished,
         )
-        return Published(f"the work is in {pull.url}", (), pull)
+        return Published(_where(pull, is_ready=is_finished), (), pull)
     body = described(pull.body, delivered)
     if body != pull.body:
         github.describe_pull(pull.number, body)
     warnings = _mark_ready(github, pull) if is_finished else ()
-    return Published(f"the work is in {pull.url}", warnings, pull)
+    is_ready = is_finished and not warnings
+    return Published(_where(pull, is_ready=is_ready), warnings, pull)
+
+
+def _where(pull: Pull, *, is_ready: bool) -> str:
+    ready = ", ready for review" if is_ready else ""
+    return f"the work is in {pull.url}{ready}"
 
 
 def _mark_ready(github: PullRequests, pull: Pull) -> tuple[str, ...]:

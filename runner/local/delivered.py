@@ -18,11 +18,7 @@ if TYPE_CHECKING:
 _LOCAL = "refs/heads/"
 _TRACKED = "refs/remotes/origin/"
 _ANSWER_SECONDS = 5.0
-# By the state of the pull request.
-_NEXT_STEPS = {
-    "merged": "; to have it here:  git pull",
-    "closed": "; to go on with it:  fanin run --reopen    to give it up:  --abandon",
-}
+_AFTER_CLOSED = "; to go on with it:  fanin run --reopen    to give it up:  --abandon"
 
 
 @dataclass(frozen=True)
@@ -129,5 +125,8 @@ def with_pull(
         return f"{text}; its pull request is unknown: {error.message}", None
     if pull is None:
         return f"{text}; it has no pull request", None
-    text = f"{text}: {pull.url} ({pull.state})"
-    return text + _NEXT_STEPS.get(pull.state, ""), pull
+    if pull.state == "merged" and pull.commit == work.commit:
+        merged = f"the work of {work.branch} was merged: {pull.url}"
+        return f"{merged}; to have it here:  git pull", pull
+    next_step = _AFTER_CLOSED if pull.state == "closed" else ""
+    return f"{text}: {pull.url} ({pull.state}){next_step}", pull

@@ -87,13 +87,12 @@ def _state(
 
 
 def _how_completed(record: Record) -> str:
-    """How, unless by an attempt that has landed by itself."""
+    """What a person has answered for where nothing else has."""
     if record.skipped:
         return "skipped as satisfied"
-    if record.accepted is None:
-        return ""
-    not_verified = ", not verified" if record.accepted == "unverified" else ""
-    return f"accepted by a person{not_verified}"
+    if record.accepted == "unverified":
+        return "accepted by a person, not verified"
+    return ""
 
 
 def _reasons(task: Task, record: Record, standing: Standing, state: str) -> list[str]:

@@ -104,7 +104,8 @@ def test_a_run_keeps_one_pull_request_and_the_next_goes_on_with_it(
     (pull,) = repository.pulls.values()
     assert "| ✅ | B: do B | b +1 -0 |" in pull["body"]
     assert not pull["draft"], "the run has ended"
-    assert f"the work is in {forge.server_url}/o/r/pull/1" in seen.notes
+    url = f"{forge.server_url}/o/r/pull/1"
+    assert f"the work is in {url}, ready for review" in seen.notes
     assert forge.unknown == []
 
     # merged in whatever way, it is over, even before the base is pulled

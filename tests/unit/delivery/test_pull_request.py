@@ -72,6 +72,8 @@ def test_its_description_is_brought_up_to_date() -> None:
     pulls = Pulls(replace(OPEN, body=before))
     assert published(pulls).sentence == "the work is in https://pulls/7"
     assert pulls.calls == ["describe_pull"]
+    ended = published(pulls, is_finished=True)
+    assert ended.sentence == "the work is in https://pulls/7, ready for review"
 
 
 @pytest.mark.parametrize(
