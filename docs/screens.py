@@ -1,10 +1,10 @@
-"""`python docs/screens.py [FOLDER]`: make the screens of docs/watching.md and
-docs/report.md anew.
+"""`python docs/screens.py [FOLDER]`: make the screens of docs/watching.md,
+docs/report.md and docs/walkthrough.md anew.
 
-Runs the plan of `fanin demo`, and one with a task that fails, with scripted agents in a
-pseudo-terminal. What a terminal of 80x24 then shows is written to FOLDER (default:
-docs/screens) as text and as a picture. Only the path of the repository is replaced. The
-report is shown by Chromium.
+Runs the plan of `fanin demo`, one with a task that fails, and the walkthrough of twelve
+tasks, with scripted agents in a pseudo-terminal. What a terminal of 80x24 then shows is
+written to FOLDER (default: docs/screens) as text and as a picture. Only the path and the
+address of the repository are replaced. Chromium shows the report and the pull request.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import json
 import os
 import pty
 import re
+import shlex
 import shutil
 import struct
 import subprocess
@@ -22,6 +23,7 @@ import tempfile
 import termios
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +34,8 @@ from runner.cli.demo.repository import make_repository
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+    from tests.support.walkthrough import Walkthrough
 
 COLUMNS, ROWS = 80, 24
 SHOWN_PATH = "/home/me/shop"
@@ -109,9 +113,13 @@ print(f"wrote {path}")
 
 @dataclass(frozen=True)
 class Shown:
-    """What a terminal shows: rows of cells, without the empty ones at the end."""
+    """What a terminal shows: rows of cells, without the empty ones at the end.
+
+    `exit_code`: that of the command, None if it was not waited for.
+    """
 
     rows: Sequence[Sequence[Char]]
+    exit_code: int | None = None
 
     @property
     def text(self) -> str:
@@ -155,19 +163,26 @@ def run_fanin(
     arguments: str,
     until: Callable[[str], bool] | None = None,
     size: tuple[int, int] = (COLUMNS, ROWS),
+    environ: Mapping[str, str] | None = None,
+    replaced: Mapping[str, str] | None = None,
 ) -> Shown:
     """What a terminal shows once `fanin ARGUMENTS` has ended in the folder `root`.
 
-    With `until`, what it shows at the first moment at which that is true of its text;
+    `environ` are further variables, `replaced` texts that are shown as others. With
+    `until`, what it shows at the first moment at which that is true of its text;
     ValueError if there was none.
     """
     terminal = Terminal(size[0])
     terminal.write(f"\x1b[1m$\x1b[0m fanin {arguments}\n".encode())
     reached: Shown | None = None
     written = bytearray()
-    for data in _output(
-        [sys.executable, "-m", "runner", *arguments.split()], root, size
-    ):
+    process = _Process(
+        [sys.executable, "-m", "runner", *shlex.split(arguments)],
+        root,
+        size,
+        environ or {},
+    )
+    for data in process.output():
         written += data
         if until is not None and reached is None:
             terminal.write(data)
@@ -178,35 +193,51 @@ def run_fanin(
             raise ValueError(f"fanin {arguments} never showed what was waited for")
         return reached
     # As a whole: a path may be torn between two pieces.
-    terminal.write(bytes(written).replace(str(root).encode(), SHOWN_PATH.encode()))
-    return terminal.shown()
+    text = bytes(written)
+    for now, shown_as in {str(root): SHOWN_PATH, **(replaced or {})}.items():
+        text = text.replace(now.encode(), shown_as.encode())
+    terminal.write(text)
+    return Shown(terminal.shown().rows, process.exit_code)
 
 
-def _output(argv: list[str], root: Path, size: tuple[int, int]) -> Iterator[bytes]:
-    """What a program writes to a terminal of its own, piece by piece."""
-    ours, theirs = pty.openpty()
-    columns, rows = size
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-    process = subprocess.Popen(
-        argv,
-        cwd=root,
-        env=_environment(root),
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-    )
-    os.close(theirs)
-    try:
-        while data := os.read(ours, 2**16):
-            yield data
-    except OSError:  # the other side is closed
-        pass
-    finally:
-        os.close(ours)
-        process.wait()
+class _Process:
+    """A program in a terminal of its own."""
+
+    def __init__(
+        self,
+        argv: list[str],
+        root: Path,
+        size: tuple[int, int],
+        environ: Mapping[str, str],
+    ) -> None:
+        self.exit_code: int | None = None
+        self._ours, theirs = pty.openpty()
+        columns, rows = size
+        window = struct.pack("HHHH", rows, columns, 0, 0)
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, window)
+        self._process = subprocess.Popen(
+            argv,
+            cwd=root,
+            env={**environment(root), **environ},
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+        )
+        os.close(theirs)
+
+    def output(self) -> Iterator[bytes]:
+        """What it writes, piece by piece, until it ends."""
+        try:
+            while data := os.read(self._ours, 2**16):
+                yield data
+        except OSError:  # the other side is closed
+            pass
+        finally:
+            os.close(self._ours)
+            self.exit_code = self._process.wait()
 
 
-def _environment(root: Path) -> Mapping[str, str]:
+def environment(root: Path) -> Mapping[str, str]:
     """Without the settings of the person who runs this."""
     programs = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
     return {
@@ -243,7 +274,7 @@ def make_shop(folder: Path) -> Path:
         subprocess.run(
             ["git", *command],
             cwd=root,
-            env={**_environment(root), "GIT_CONFIG_NOSYSTEM": "1"},
+            env={**environment(root), "GIT_CONFIG_NOSYSTEM": "1"},
             check=True,
         )
     return root
@@ -291,13 +322,37 @@ def _without_times(line: str) -> str:
 
 
 def screens() -> Iterator[tuple[str, Shown]]:
-    """Every screen with its name."""
+    """Every screen of the pages but those of docs/walkthrough.md, with its name."""
     with tempfile.TemporaryDirectory(prefix="fanin-screens-") as folder:
         demo = make_repository(Path(folder))
         yield "live", run_fanin(demo, "run", is_in_the_middle)
         root = make_shop(Path(folder))
         for name, arguments in SHOP.items():
             yield name, run_fanin(root, arguments)
+
+
+def walkthrough_screens(folder: Path) -> Iterator[tuple[str, Shown, Walkthrough]]:
+    """Every screen of docs/walkthrough.md with its name, and the repository as it then
+    is. AssertionError if a command ends with another exit code than it should.
+    """
+    from tests.support.github.forge import Forge
+    from tests.support.walkthrough import Walkthrough
+
+    with Forge(folder / "forge") as forge:
+        walkthrough = Walkthrough(folder, forge, environment(folder / "clone"))
+        replaced = {forge.server_url: "https://github.com"}
+        for step in walkthrough.steps():
+            rows: list[Sequence[Char]] = []
+            for typed in step.typed:
+                shown = run_fanin(
+                    walkthrough.root,
+                    typed.arguments,
+                    environ=walkthrough.token,
+                    replaced=replaced,
+                )
+                assert shown.exit_code == typed.exit_code, shown.text
+                rows += shown.rows
+            yield step.screen, Shown(rows), walkthrough
 
 
 _FONT = "DejaVuSansMono.ttf"
@@ -384,15 +439,63 @@ def write_report_picture(path: Path) -> None:
             browser.close()
 
 
+_PAGE_STYLE = """
+body { font: 14px/1.5 "DejaVu Sans", "Noto Color Emoji", sans-serif; color: #1f2328; margin: 24px; }
+h1 { font-size: 26px; font-weight: normal; }
+table { border-collapse: collapse; }
+th, td { border: 1px solid #d1d9e0; padding: 5px 12px; text-align: left; }
+tr:nth-child(even) { background: #f6f8fa; }
+"""
+
+
+def write_description_picture(title: str, description: str, path: Path) -> None:
+    """Show the description of a pull request in a browser, and write that as PNG.
+
+    It is Markdown as CommonMark has it, with GitHub's tables, in a style of its own.
+    """
+    from markdown_it import MarkdownIt
+    from playwright.sync_api import sync_playwright
+
+    rendered = MarkdownIt("commonmark").enable("table").render(description)
+    html = f"<style>{_PAGE_STYLE}</style><h1>{escape(title)}</h1>{rendered}"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+        )
+        page = browser.new_page(viewport={"width": 1000, "height": 100})
+        page.set_content(html)
+        page.screenshot(path=path, full_page=True)
+        browser.close()
+
+
+def write_screen(folder: Path, name: str, shown: Shown) -> None:
+    """Write a screen into the folder, as text and as a picture."""
+    (folder / f"{name}.txt").write_text(shown.text, encoding="utf-8")
+    write_picture(shown, folder / f"{name}.png")
+
+
+def write_walkthrough(folder: Path) -> None:
+    """Write the screens of docs/walkthrough.md, and the draft of its pull request."""
+    # What it is made of is a test's too.
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    with tempfile.TemporaryDirectory(prefix="fanin-screens-") as work:
+        for name, shown, walkthrough in walkthrough_screens(Path(work)):
+            write_screen(folder, name, shown)
+            pull = walkthrough.pull
+            if name == "twelve-run":
+                picture = folder / "twelve-pull-request.png"
+                write_description_picture(pull["title"], pull["body"], picture)
+
+
 def main() -> None:
     folder = Path(__file__).parent / "screens"
     if len(sys.argv) > 1:
         folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     for name, shown in screens():
-        (folder / f"{name}.txt").write_text(shown.text, encoding="utf-8")
-        write_picture(shown, folder / f"{name}.png")
+        write_screen(folder, name, shown)
     write_report_picture(folder / "report.png")
+    write_walkthrough(folder)
 
 
 if __name__ == "__main__":

@@ -192,8 +192,12 @@ class Repository:
     def merge_pull(
         self, number: int, how: Literal["merge", "squash", "rebase"] = "merge"
     ) -> str:
-        """Merge a pull request as a person's click does; return the base's new head."""
+        """Merge a pull request as a person's click does; return the base's new head.
+
+        There is nothing to click on a draft: GitHub's docs, "About pull requests".
+        """
         pull = self.pulls[number]
+        assert not pull["draft"], "a draft cannot be merged"
         ref = f"refs/heads/{pull['base']['ref']}"
         base, head = (
             self.git.tip(pull["base"]["ref"]),
