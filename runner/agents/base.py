@@ -43,6 +43,7 @@ class Traits:
     steering: what in them the person's own sessions obey, so that it must not write
         there: settings, hooks, instructions.
     homes: variable naming the agent's own folder → that folder's name below HOME.
+    own_temporary: whether an isolated home has a TMPDIR of its own.
     install: the shell command that installs the program.
     costs: how well a cost limit can be enforced.
     supports_max_turns: whether the agent can limit its turns.
@@ -59,6 +60,7 @@ class Traits:
     state: tuple[str, ...] = ()
     steering: tuple[str, ...] = ()
     homes: Mapping[str, str] = field(default_factory=dict)
+    own_temporary: bool = False
     install: str = ""
     costs: Costs = Costs.UNKNOWN
     supports_max_turns: bool = False

@@ -54,6 +54,9 @@ class Codex:
             *(".codex/prompts", ".codex/rules", ".codex/skills"),
         ),
         homes={"CODEX_HOME": ".codex"},
+        # In a CODEX_HOME below TMPDIR it does not make the program that its sandbox
+        # starts, and each of its commands fails.
+        own_temporary=True,
         install="npm install -g @openai/codex",
         sandboxes_itself=True,
         silent=True,

@@ -13,6 +13,7 @@ from runner.agents.process import environment
 from runner.core.task import AgentSettings
 from runner.policy.redaction import SHORTEST, Secrets, is_short
 
+_TEMPORARY = "tmp"
 _XDG = {
     "XDG_CONFIG_HOME": ".config",
     "XDG_DATA_HOME": ".local/share",
@@ -71,6 +72,8 @@ def _home_variables(
     variables = {"HOME": str(folder.home)}
     for name, subfolder in {**_XDG, **agent.traits.homes}.items():
         variables[name] = str(folder.home / subfolder)
+    if agent.traits.own_temporary:
+        variables["TMPDIR"] = str(folder.home / _TEMPORARY)
     return variables
 
 
@@ -91,6 +94,8 @@ def make_home(
     # codex refuses to start when CODEX_HOME does not exist.
     for subfolder in agent.traits.homes.values():
         (folder.home / subfolder).mkdir(parents=True, exist_ok=True)
+    if agent.traits.own_temporary:
+        (folder.home / _TEMPORARY).mkdir()
     for name, text in invocation.files.items():
         path = folder.home / name
         path.parent.mkdir(parents=True, exist_ok=True)

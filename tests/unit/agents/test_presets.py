@@ -375,6 +375,9 @@ def test_an_isolated_home_is_complete_and_outside_the_checkout(
     assert not folder.home.is_relative_to(folder.checkout)
     assert seen["HOME"] == str(folder.home)
     assert all(Path(seen[name]).is_dir() for name in agent.traits.homes)
+    if preset == "codex":  # it makes no programs in a home below its TMPDIR
+        assert Path(seen["TMPDIR"]).is_dir()
+        assert not Path(seen["CODEX_HOME"]).is_relative_to(seen["TMPDIR"])
 
 
 @pytest.mark.parametrize(
