@@ -427,6 +427,7 @@ def merge_in_quarantine(
         kept_refs=merge.unlanded.kept_refs,
         left_out=merge.left_out,
         carried=merge.unlanded.carried,
+        acceptable=merge.unlanded.acceptable,
         failed_attempts=failed_attempts,
         earlier_failures=tuple(merge.earlier_failures) if commits else (),
         snapshot=merge.snapshot_with(commits, progress),
@@ -551,6 +552,7 @@ def hold_batch(
         commits=(commit,),
         failed=failed,
         carried=merge.unlanded.carried,
+        acceptable=merge.unlanded.acceptable,
         snapshot=merge.snapshot_with([commit], progress),
         results=merge.read_results,
     )

@@ -6,7 +6,7 @@ Refs below `refs/fanin/kept` are no branches, so that pushing one starts no work
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from runner.core.manifest import Manifest
@@ -28,18 +28,23 @@ class KeptWorkRefs:
 
     def push(self, fan_in: FanIn) -> None:
         """Push the work that next attempts start from, all of which the policy let
-        through.
+        through; and what it refused, if a person may accept that.
         """
+        self._push(fan_in.carried, "work that is to be gone on with")
+        # By itself: GitHub may refuse it for its size.
+        self._push(fan_in.acceptable, "work that a person may accept")
+
+    def _push(self, commits: Mapping[str, str], what: str) -> None:
         new = {
             ref: commit
-            for ref, commit in fan_in.carried.items()
+            for ref, commit in commits.items()
             if self._pushed.get(ref) != commit
         }
         problem = self._remote.set_refs(new)
         if problem is None:
             self._pushed |= new
             return
-        self._warn(f"work that is to be gone on with cannot be pushed: {problem}")
+        self._warn(f"{what} cannot be pushed: {problem}")
 
     def drop_completed(
         self, manifest: Manifest, fan_in: FanIn, branches: Iterable[str]

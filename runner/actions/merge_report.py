@@ -373,6 +373,7 @@ class MergeReport:
             commit=self.batch.commit,
             landed=fan_in.landed,
             failed=fan_in.failed,
+            acceptable=acceptable_by_task(fan_in),
             jobs={result.task: result.job for result in fan_in.results if result.job},
             repository_url=context.repository_url,
             run_url=context.run_url,
@@ -454,3 +455,13 @@ def _comment(github: GitHub, job_io: JobIO, pull_request: int, body: str) -> Non
         job_io.annotate(
             "warning", f"could not comment on pull request {pull_request}: {error}"
         )
+
+
+def acceptable_by_task(fan_in: FanIn) -> dict[str, str]:
+    """Task id → the commit with its work, where a person may accept it."""
+    commits = fan_in.acceptable
+    return {
+        task_id: commits[ref]
+        for task_id, ref in fan_in.kept_refs.items()
+        if ref in commits
+    }

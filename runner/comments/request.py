@@ -108,8 +108,8 @@ def _accept_request(
     if command.commit not in kept:
         raise UsageProblem(
             f"no work of {task.id} is kept here as {command.commit[:10]}",
-            "the summary of the run names what is kept; what the policy refused is in "
-            "the artifact of its attempt alone",
+            "the summary of the run names what is kept; what nobody may accept is in the "
+            "artifact of its attempt alone",
         )
     work = accept.find_work(repo, settings, snapshot, pull.head, task, command.commit)
     return AcceptRequest(

@@ -86,6 +86,10 @@ class Limits(UserDocument):
     max_rounds: Annotated[int, Field(ge=1)] = 100
 
 
+# Of work that a person answers for.
+NO_LIMITS = Limits(files=10**9, size=2**62)
+
+
 class Manifest(Document):
     """All that the jobs `task`, `verify` and `merge` need to know, sealed by `digest`.
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 
-from runner.core.manifest import Manifest
+from runner.core.manifest import NO_LIMITS, Manifest
 from runner.core.result import Failure
 from runner.core.task import Task
 from runner.policy import git_files, paths, rules
@@ -82,6 +82,22 @@ class ChangeReview:
             scope=self.manifest.scope,
             warned=warned,
         )
+
+    def may_be_accepted(self, task: Task, tree: str) -> bool:
+        """Whether a person may let all of the tree land: nothing in it is refused but for
+        the task's files, the limits or a protected path.
+        """
+        changes = self.changes_to(tree)
+        lifted = task.model_copy(update={"files": ("**",), "allow": ("**",)})
+        refusal = rules.check(
+            lifted,
+            changes,
+            protected=(),
+            never=self.manifest.never,
+            limits=NO_LIMITS,
+            filtered=self._filtered(tree, changes),
+        )
+        return refusal is None
 
     def accept(self, judged: Judged) -> None:
         """Let the changes land: the results after it must fit to them."""

@@ -34,13 +34,15 @@ _WORKFLOWS = ".github/workflows/"
 class KeptResult:
     """The commit with the work of an attempt that did not land, or not all of it, and
     the ref that keeps it. `next` is what the next attempt starts from, kept by
-    `next_ref`, None if no attempt does.
+    `next_ref`, None if no attempt does. `acceptable`: the policy refused it, and a person
+    on another machine may let it land.
     """
 
     commit: str
     ref: str
     next: KeptWork | None = None
     next_ref: str = ""
+    acceptable: bool = False
 
 
 class UnlandedResults:
@@ -88,10 +90,15 @@ class UnlandedResults:
             kept = KeptResult(commit, kept_refs.name(self._manifest, entry))
             self.kept[task_id] = kept
             failure = failed.get(task_id)
-            if failure is not None and _may_carry(entry, failure):
+            if failure is None:
+                continue
+            if _may_carry(entry, failure):
                 self.kept[task_id], failures[task_id] = self._carried(
                     entry, result, failure, kept, text, admitted.get(task_id)
                 )
+            elif failure.kind in REFUSED:
+                acceptable = self._is_acceptable(entry, result.tree)
+                self.kept[task_id] = replace(kept, acceptable=acceptable)
         return failures
 
     def _carried(
@@ -122,6 +129,11 @@ class UnlandedResults:
             commit=commit, attempt=entry.attempt, request=entry.task.request_digest
         )
         return replace(kept, next=work, next_ref=ref), failure
+
+    def _is_acceptable(self, entry: BatchEntry, tree: str) -> bool:
+        if not self._results.pushes_kept or self._workflow_in(tree) is not None:
+            return False
+        return self._review.may_be_accepted(entry.task, tree)
 
     def _workflow_in(self, tree: str) -> str | None:
         """The first changed workflow. GitHub takes one from no token that job merge has
@@ -158,6 +170,11 @@ class UnlandedResults:
             if kept.next is not None:
                 carried[kept.next_ref] = kept.next.commit
         return carried
+
+    @property
+    def acceptable(self) -> dict[str, str]:
+        """Ref → commit of the work that the policy refused and a person may accept."""
+        return {kept.ref: kept.commit for kept in self.kept.values() if kept.acceptable}
 
     @property
     def commits_by_ref(self) -> dict[str, str]:

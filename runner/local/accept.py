@@ -16,7 +16,7 @@ from pathlib import Path
 from runner.attempt.attempt import AttemptContext, VerifyCommand, verify_commit
 from runner.config.settings import Settings
 from runner.core.errors import GitFailed, InvalidInput, UsageProblem
-from runner.core.manifest import Limits, Manifest
+from runner.core.manifest import NO_LIMITS, Manifest
 from runner.core.task import AgentSettings, Task
 from runner.fan_in import kept_refs
 from runner.fan_in.change_review import ChangeReview, Judged
@@ -36,7 +36,6 @@ from runner.repo.quarantine import Quarantine
 from runner.repo.repository import Repository
 from runner.schedule.manifest import agents_of, build_manifest
 
-_NO_LIMITS = Limits(files=10**9, size=2**62)
 _NOBODY = AgentSettings(command=("fanin", "accept"))
 
 
@@ -114,7 +113,7 @@ def _manifest(
         include=committed_include(repo, snapshot.commit),
         agent_of=lambda _: _NOBODY,
     )
-    return manifest.model_copy(update={"limits": _NO_LIMITS, "scope": "fail"})
+    return manifest.model_copy(update={"limits": NO_LIMITS, "scope": "fail"})
 
 
 def _import(repo: Repository, quarantine: Quarantine, request: AcceptRequest) -> None:

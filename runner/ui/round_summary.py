@@ -56,7 +56,8 @@ class RoundReport:
     `number` counts the rounds of a run from 1. `commit` is the commit that landed,
     `landed` the ids of the tasks in it. `jobs` are the jobs of this round's attempts by
     task id, as in `Result.job`. `repository_url` and `run_url` are addresses, "" if
-    unknown. `has_comments`: there is a pull request on which commands count, if the
+    unknown. `acceptable`: task id → the commit with work that a person may accept.
+    `has_comments`: there is a pull request on which commands count, if the
     repository has the workflow for them. `note`, `warnings`, `usage` and `next_step` are
     sentences for people.
     """
@@ -68,6 +69,7 @@ class RoundReport:
     landed: Sequence[str] = ()
     failed: Mapping[str, Failure] = field(default_factory=dict)
     jobs: Mapping[str, str] = field(default_factory=dict)
+    acceptable: Mapping[str, str] = field(default_factory=dict)
     repository_url: str = ""
     run_url: str = ""
     has_comments: bool = False
@@ -304,8 +306,20 @@ class _RoundPage:
 
     def _failure_body(self, task_id: str, failure: Failure, link: str) -> str:
         next_step = f"**Next:** {self._next_step(task_id, failure)}"
-        lines = [failure_text(failure), next_step, link]
+        lines = [failure_text(failure), next_step, self._how_to_accept(task_id), link]
         return line_breaks(lines)
+
+    def _how_to_accept(self, task_id: str) -> str:
+        """How a person lets refused work land; "" if nobody can from here."""
+        kept = self._report.acceptable.get(task_id)
+        if kept is None:
+            return ""
+        quoted = shlex.quote(task_id)
+        text = f"`{code(f'fanin accept {quoted} --from {kept}')}` in a clone"
+        if self._report.has_comments and quoted == task_id:
+            comment = code(f"/fanin accept {task_id} {kept}")
+            text = f"the comment `{comment}` on the pull request, or {text}"
+        return f"**To let it land:** {text}"
 
     def _log_link(self, task_id: str) -> str:
         """The log of an attempt of this round: its job, or else the run's page."""

@@ -63,12 +63,18 @@ def test_what_policy_let_through_is_pushed_gone_on_with_and_deleted_at_the_end(
             "max_attempts": 1,
         },
         {
+            "id": "outside",
+            "files": ["none"],
+            "do": ["write outside: x"],
+            "max_attempts": 1,
+        },
+        {
             "id": "leaky",
             "do": [f"write leaky: {SECRET}", "fail once by design"],
             "max_attempts": 1,
         },
     ]
-    project.plan(tasks, max_concurrent=6)
+    project.plan(tasks, max_concurrent=8)
     settings = (project.root / "fanin.yml").read_text()
     project.write(
         "fanin.yml", settings.replace("FAKE_AGENT_LOG", "FAKE_AGENT_LOG\n  - TOKEN")
@@ -83,7 +89,9 @@ def test_what_policy_let_through_is_pushed_gone_on_with_and_deleted_at_the_end(
     jobs.tasks(first)
     merged = jobs.merge(first, FANIN_LATER_ROUNDS="1")
     on_remote = kept(jobs)
-    assert set(on_remote) == {"late", "crashed"}
+    assert set(on_remote) == {"late", "crashed", "outside"}
+    accept = f"fanin accept outside --from {on_remote['outside']}"
+    assert f"**To let it land:** `{accept}` in a clone" in merged.summary
     assert jobs.git("show", f"{on_remote['late']}:shared").splitlines() == [
         "first",
         "late",
@@ -110,7 +118,8 @@ def test_what_policy_let_through_is_pushed_gone_on_with_and_deleted_at_the_end(
     )
     again = jobs.as_chosen(merged)
     work = {entry["task"]: entry["work"] for entry in jobs.matrix(again)}
-    assert work == {**on_remote, "flow": ""}
+    gone_on_with = {task: on_remote[task] for task in ("late", "crashed")}
+    assert work == {**gone_on_with, "flow": ""}
     jobs.tasks(again)
     jobs.merge(again)
     states = jobs.states()
@@ -119,7 +128,14 @@ def test_what_policy_let_through_is_pushed_gone_on_with_and_deleted_at_the_end(
     }
     assert landed(jobs, "shared") == ["first", "quick", "late"]
     assert landed(jobs, "crashed") == ["one"]
-    assert kept(jobs) == {}
+    assert set(kept(jobs)) == {"outside"}
+    # a clone gets it from there, and a person lets it land
+    project.git("pull", "-q", str(jobs.origin), "main")
+    refs = "refs/fanin/kept/*:refs/fanin/kept/*"
+    project.git("fetch", "-q", str(jobs.origin), refs)
+    accepted = project.cli("accept", "outside")
+    assert accepted.returncode == 0, accepted.stderr
+    assert project.states()["outside"] == "completed"
 
 
 def test_a_leg_without_the_work_starts_from_the_base_and_says_so(
