@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -94,6 +95,8 @@ class TasksNow(NamedTuple):
     own_work: WaitingWork | None
     other_work: list[WaitingWork]
     delivered: Delivered | None
+    # The other branches that a run works for.
+    busy_branches: list[str]
 
 
 def read_tasks(repo: Repository, settings: Settings) -> TasksNow:
@@ -116,7 +119,12 @@ def read_tasks(repo: Repository, settings: Settings) -> TasksNow:
         from runner.local.live_state import with_run
 
         views = with_run(views, past, plan, branch, open_run, heir)
-    return TasksNow(snapshot, views, journal, own_work, other_work, delivered)
+    starts = [past.view.start for past, _ in unfinished if past.is_active]
+    busy = [start.branch for start in starts if start and branch]
+    busy_branches = [name for name in busy if name != branch]
+    return TasksNow(
+        snapshot, views, journal, own_work, other_work, delivered, busy_branches
+    )
 
 
 def _delivered(repo: Repository, settings: Settings) -> Delivered | None:
@@ -270,6 +278,7 @@ def _notices(repo: Repository, settings: Settings, now: TasksNow) -> list[str]:
     branch = settings.branch or repo.current_branch()
     if now.delivered is not None and now.delivered.is_here:
         branch = now.delivered.branch
+    waiting += [_busy_sentence(name) for name in now.busy_branches]
     return [
         *waiting,
         *_doubts(now.journal),
@@ -278,6 +287,13 @@ def _notices(repo: Repository, settings: Settings, now: TasksNow) -> list[str]:
         *_limits(now.journal),
         *flaky_sentences(repo),
     ]
+
+
+def _busy_sentence(branch: str) -> str:
+    from runner.core.documents import clean
+
+    shown = f"fanin status --branch {shlex.quote(branch)}"
+    return clean(f"a run is at work for {branch}; to see it:  {shown}")
 
 
 def _doubts(journal: Journal) -> list[str]:

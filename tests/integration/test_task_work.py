@@ -201,6 +201,12 @@ def test_during_a_run_a_log_is_followed_and_finished_work_is_shown(
     done = "attempt 1: its agent is done; its work has not landed yet"
     assert states == [("finished", done), ("in_progress", "attempt 1: working")]
     assert "B is at work" in project.cli("diff", "B").stderr
+    other = project.root.with_name("other")
+    project.git("worktree", "add", "-q", "-b", "other", str(other))
+    elsewhere = project.cli("-C", str(other), "status").stdout
+    shown = "a run is at work for main; to see it:  fanin status --branch main\n"
+    assert elsewhere.endswith(f"2 ready\n{shown}")
+    assert shown not in project.cli("status").stdout
     go_on.touch()
     assert followed.wait() == 0
     assert output.read_text() == "begun\ndone\n"
