@@ -20,7 +20,7 @@ import termios
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -40,6 +40,7 @@ from benchmarks.harness import (
     interleaved,
     run,
 )
+from runner.attempt.reports import LastLine
 from runner.core.events import (
     AgentOutput,
     AttemptStarted,
@@ -58,8 +59,7 @@ MOST_OF_QUIET = 1.1
 MOST_IDLE = 1.0  # per cent of one core
 MOST_MILLISECONDS = 100.0  # from an event to the screen
 _PLANNED = 256
-# What the lines of one agent become at most, however much it writes.
-_EVENTS_A_SECOND = 4
+_LONG = 3600  # seconds; agents are ended before
 _COLUMNS, _ROWS = 80, 24
 _POLL = 0.05
 # It waits for the others, so that all write for the whole time that is measured.
@@ -100,17 +100,21 @@ def measure(effort: Effort) -> Report:
             SILENT: partial(_share, work, load, 0),
         }
         report = _report(interleaved(contest, effort.repeats), load)
-    delays = _delays(3 if effort.smoke else 100)
-    slowest = max(delays) * 1e3
-    report.tables.append(
-        Table(
-            f"From an event to the screen, {_PLANNED} tasks and {AGENTS} agents",
-            ["events", "median ms", "slowest ms"],
-            [[str(len(delays)), f"{median(delays) * 1e3:.1f}", f"{slowest:.1f}"]],
-        )
+    with folder(effort, "delays") as work:
+        delays = _delays(work, 3 if effort.smoke else 100)
+    rows = []
+    for name, seconds in delays.items():
+        slowest = max(seconds) * 1e3
+        middle = f"{median(seconds) * 1e3:.1f}"
+        rows.append([name, str(len(seconds)), middle, f"{slowest:.1f}"])
+        target = f"from {name} to the screen, the slowest"
+        report.targets.append(Target(target, slowest, MOST_MILLISECONDS, "ms"))
+    title = (
+        f"To the screen, {_PLANNED} tasks and {AGENTS} agents that write 1 MB/s each"
     )
-    name = "from an event to the screen, the slowest"
-    report.targets.append(Target(name, slowest, MOST_MILLISECONDS, "ms"))
+    report.tables.append(
+        Table(title, ["from", "times", "median ms", "slowest ms"], rows)
+    )
     return report
 
 
@@ -220,48 +224,113 @@ def _at_terminal(argv: list[str], cwd: Path) -> str:
     return text
 
 
-def _delays(count: int) -> list[float]:
-    """Seconds from each of so many events to the bytes that show it, while all agents
-    write.
-    """
-    ours, theirs = pty.openpty()
-    size = struct.pack("HHHH", _ROWS, _COLUMNS, 0, 0)
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, size)
-    shown = bytearray()
-    grown = threading.Condition()
+class _Terminal:
+    """A pseudo-terminal, and all that was written to it."""
 
-    def read() -> None:
+    def __init__(self) -> None:
+        self._ours, theirs = pty.openpty()
+        self.file = os.fdopen(theirs, "w")
+        self._shown = bytearray()
+        self._grown = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self.resize(_COLUMNS)
+        self._reader.start()
+
+    def resize(self, columns: int) -> None:
+        size = struct.pack("HHHH", _ROWS, columns, 0, 0)
+        fcntl.ioctl(self.file, termios.TIOCSWINSZ, size)
+
+    def wait_for(self, text: str) -> float:
+        """Seconds until it is shown. WrongOutput if it is not within ten seconds."""
+        start, sought = time.perf_counter(), text.encode()
+        with self._grown:
+            came = self._grown.wait_for(lambda: sought in self._shown, 10)
+        expect(came, True, f"whether {text} was shown")
+        return time.perf_counter() - start
+
+    def close(self) -> None:
+        self.file.close()
+        self._reader.join()
+        os.close(self._ours)
+
+    def _read(self) -> None:
         with suppress(OSError):  # the other side is closed
-            while data := os.read(ours, 2**16):
-                with grown:
-                    shown.extend(data)
-                    grown.notify()
+            while data := os.read(self._ours, 2**16):
+                with self._grown:
+                    self._shown.extend(data)
+                    self._grown.notify()
 
-    reader = threading.Thread(target=read, daemon=True)
-    reader.start()
+
+def _delays(work: Path, count: int) -> dict[str, list[float]]:
+    """Seconds from each of so many events, and resizes of the terminal, to the bytes that
+    show it, while all agents write.
+    """
+    terminal = _Terminal()
     drawn = random.Random(1)
-    delays = []
-    with os.fdopen(theirs, "w") as terminal:
-        console = RunConsole(terminal)
-        with TerminalView(console, environ={"TERM": "xterm"}) as view:
-            for event in _run_with_agents():
-                view.observe(event)
+    events, resizes = [], []
+    console = RunConsole(terminal.file)
+    with TerminalView(console, environ={"TERM": "xterm"}) as view:
+        for event in _run_with_agents():
+            view.observe(event)
+        with _writing(work, view):
             for number in range(count):
-                for _ in range(AGENTS):
-                    time.sleep(drawn.random() * 2 / AGENTS / _EVENTS_A_SECOND)
-                    agent = drawn.randrange(1, AGENTS)
-                    view.observe(_output(agent, f"line {drawn.random()}"))
+                time.sleep(drawn.random() / 2)
                 # The first agent is among those that a small screen shows.
-                mark = f"mark {number}."
-                start = time.perf_counter()
-                view.observe(_output(0, mark))
-                with grown:
-                    came = grown.wait_for(lambda: mark.encode() in shown, 10)  # noqa: B023
-                delays.append(time.perf_counter() - start)
-                expect(came, True, f"whether {mark} was shown")
-    reader.join()
-    os.close(ours)
-    return delays
+                start, end = f"mark {number}.", f"end {number}."
+                view.observe(_output(0, f"{start}{'-' * _COLUMNS}{end}"))
+                events.append(terminal.wait_for(start))
+                time.sleep(drawn.random() / 2)
+                # Only then there is room for the end of the line.
+                terminal.resize(3 * _COLUMNS)
+                resizes.append(terminal.wait_for(end))
+                terminal.resize(_COLUMNS)
+    terminal.close()
+    return {"an event": events, "a resize": resizes}
+
+
+@contextmanager
+def _writing(work: Path, view: TerminalView) -> Iterator[None]:
+    """All agents write to their logs, and their last lines go to the view as in a run.
+
+    Not that of the first: its line is what is measured.
+    """
+    writers = []
+    threads = []
+    for number in range(AGENTS):
+        numbers = map(str, (AGENTS, RATE * _LONG, _LONG))
+        argv = [PYTHON, "-c", _AGENT, str(work), *numbers]
+        writer = subprocess.Popen(argv, stdout=subprocess.PIPE)
+        log = work.with_name(f"{work.name}-{number}.log")
+        thread = threading.Thread(target=_follow, args=(writer, log, view, number))
+        thread.start()
+        writers.append(writer)
+        threads.append(thread)
+    try:
+        while len([*work.iterdir()]) < AGENTS:
+            time.sleep(_POLL)
+        yield
+    finally:
+        for writer in writers:
+            writer.kill()
+            writer.wait()
+        for thread in threads:
+            thread.join()
+
+
+def _follow(
+    writer: subprocess.Popen[bytes], log: Path, view: TerminalView, number: int
+) -> None:
+    def show(line: str) -> None:
+        if number:
+            view.observe(_output(number, line))
+
+    last_line = LastLine(show)
+    assert writer.stdout is not None
+    with log.open("wb") as sink:
+        while data := os.read(writer.stdout.fileno(), 2**16):
+            sink.write(data)
+            last_line.feed(data)
+    log.unlink()
 
 
 def _run_with_agents() -> Iterator[RunEvent]:
