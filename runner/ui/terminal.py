@@ -25,6 +25,7 @@ from runner.ui.shown_text import Line, Span
 
 _PAUSE = 0.08  # seconds from one drawing to the next
 _TICK = 1.0  # seconds after which the times on the screen are drawn anew
+_LOOKS = 25  # at the size of the terminal, in that time
 _COLOUR_SYSTEMS = {
     "standard": "STANDARD",
     "256": "EIGHT_BIT",
@@ -73,6 +74,7 @@ class TerminalView:
         self._console, self._verbosity = console, verbosity
         self._is_live = verbosity > Verbosity.QUIET and _shows_frames(console, environ)
         self._screen = Screen(console.file, console.colours, environ)
+        self._drawn_size = self._screen.size
         self._events: SimpleQueue[RunEvent | None] = SimpleQueue()
         self._closing = threading.Event()
         self._thread = threading.Thread(
@@ -109,16 +111,28 @@ class TerminalView:
     def _next_events(self) -> tuple[list[RunEvent], bool]:
         """The events since the last call, and whether they are the last ones.
 
-        Waits for one; where times run on the screen, for no longer than a second.
+        Waits for one; where times run on the screen, for no longer than a second, and
+        no longer than until the terminal is resized.
         """
         events: list[RunEvent] = []
         with suppress(Empty):
-            event = self._events.get(timeout=_TICK if self._is_live else None)
+            event = self._wait()
             while event is not None:
                 events.append(event)
                 event = self._events.get_nowait()
             return events, True
         return events, False
+
+    def _wait(self) -> RunEvent | None:
+        """The next event. Raises Empty if the screen is to be drawn without one."""
+        if not self._is_live:
+            return self._events.get()
+        for _ in range(_LOOKS):
+            with suppress(Empty):
+                return self._events.get(timeout=_TICK / _LOOKS)
+            if self._screen.size != self._drawn_size:
+                break
+        raise Empty
 
     def _lines(self, event: RunEvent) -> list[Line]:
         shown = event_lines(event, self.run)
@@ -135,7 +149,7 @@ class TerminalView:
             return
         try:
             if self._is_live:
-                columns, rows = self._screen.size
+                columns, rows = self._drawn_size = self._screen.size
                 drawn: Sequence[Line] = ()
                 if not is_over:
                     drawn = frame(self.run, columns, rows, time.time())

@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import re
+import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -34,7 +35,9 @@ from runner.core.events import (
     Waiting,
 )
 from runner.core.result import Failure, FailureKind, Usage
+from runner.ui import terminal
 from runner.ui.run_lines import Verbosity
+from runner.ui.screen import Screen
 from runner.ui.terminal import RunConsole, TerminalView
 
 COMMIT = "0123456789abcdef0123"
@@ -360,3 +363,31 @@ def test_output_that_is_closed_or_full_ends_nothing(number: int) -> None:
         view.observe(ended())
     assert view.run.busy_seconds == 1.25, "it still knows what happened"
     assert console.quiet, "nothing more is shown"
+
+
+def test_a_resize_is_shown_before_the_next_event(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    size = (80, 24)
+    monkeypatch.setattr(Screen, "size", property(lambda _: size))
+    monkeypatch.setattr(terminal, "_TICK", 60.0)
+    monkeypatch.setattr(terminal, "_LOOKS", 6000)
+    output, line = Terminal(), f"begin{'-' * 80}end"
+    deadline = time.monotonic() + 20
+
+    def wait_for(text: str) -> None:
+        while text not in output.getvalue():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+    start = RunStarted(
+        run="r", branch="main", plan="p", tasks=1, schedule="batch", max_concurrent=1
+    )
+    with TerminalView(RunConsole(output)) as view:
+        view.observe(start)
+        view.observe(started())
+        view.observe(AgentOutput(batch="r.1", task="A", attempt=1, last_line=line))
+        wait_for("begin")
+        assert "end" not in output.getvalue()
+        size = (200, 50)
+        wait_for("end")
