@@ -116,6 +116,10 @@ def _print_paths(outcome: Outcome) -> None:
     if outcome.paths:
         names = some_of(outcome.paths[:_MAX_NAMED], len(outcome.paths))
         click.echo(visible(f"  changes {names}"))
+    for sentence in outcome.left_out[:_MAX_NAMED]:
+        click.echo(visible(f"  left out: {sentence}"))
+    if len(outcome.left_out) > _MAX_NAMED:
+        click.echo(f"  left out: {len(outcome.left_out) - _MAX_NAMED} more")
 
 
 def _print_report(
@@ -131,6 +135,7 @@ def _print_report(
         branch=request.branch,
         tasks=changed.tasks,
         paths=changed.paths,
+        left_out=changed.left_out,
         commit=changed.commit if outcome == "done" else None,
     )
     click.echo(report.model_dump_json(indent=1))

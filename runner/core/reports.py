@@ -22,7 +22,8 @@ class RequestReport(Document):
     `outcome` is `done`; `recorded`, if the run in progress applies it later; `nothing`, if
     nothing was to be done; or `dry_run`: what would be done now. `tasks` are ids, `paths`
     the files that change beside the progress file and the plan's marks. `commit` is the
-    one that was made on `branch`, None if there is none.
+    one that was made on `branch`, None if there is none. `left_out` are sentences on
+    changes of accepted work that are not in it.
     """
 
     version: Literal[1] = 1
@@ -31,6 +32,7 @@ class RequestReport(Document):
     branch: str
     tasks: tuple[str, ...]
     paths: tuple[Text, ...]
+    left_out: tuple[Text, ...] = ()
     commit: str | None
 
 

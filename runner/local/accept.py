@@ -8,6 +8,7 @@ names, objects that git refuses, fanin's own files.
 
 from __future__ import annotations
 
+import shlex
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from runner.attempt.attempt import AttemptContext, VerifyCommand, verify_commit
 from runner.config.settings import Settings
 from runner.core.errors import GitFailed, InvalidInput, UsageProblem
 from runner.core.manifest import NO_LIMITS, Manifest
+from runner.core.result import FailureKind
 from runner.core.task import AgentSettings, Task
 from runner.fan_in import kept_refs
 from runner.fan_in.change_review import ChangeReview, Judged
@@ -36,6 +38,15 @@ from runner.repo.quarantine import Quarantine
 from runner.repo.repository import Repository
 from runner.schedule.manifest import agents_of, build_manifest
 
+# How an agent fails that was not done with its work.
+_UNFINISHED = frozenset(
+    {
+        FailureKind.AGENT_ERROR,
+        FailureKind.TIMEOUT,
+        FailureKind.IDLE,
+        FailureKind.PERMISSION,
+    }
+)
 _NOBODY = AgentSettings(command=("fanin", "accept"))
 
 
@@ -87,7 +98,8 @@ def accept(
             quarantine.write_tree(tree, blobs), [snapshot.commit], text
         )
         quarantine.adopt([commit], [snapshot.commit])
-    return FileChange(commit, (task.id,), paths)
+    left_out = tuple(map(str, judged.left_out))
+    return FileChange(commit, (task.id,), paths, left_out)
 
 
 def _manifest(
@@ -286,7 +298,24 @@ def find_work(
         if record.job is not None:
             advice = f"it ran on GitHub:  git fetch origin '{folder}/*:{folder}/*'"
         raise UsageProblem(f"no work of {task.id} is kept for {branch}", advice)
+    refuse_unfinished(snapshot, task, whole[-1])
     return _kept_work(repo, whole[-1])
+
+
+def refuse_unfinished(snapshot: Snapshot, task: Task, work: KeptWork) -> None:
+    """Raises UsageProblem if the agent that made the work did not end by itself and well:
+    a person who wants it all the same names it.
+    """
+    record = snapshot.progress.record(task)
+    if record.error is None or record.attempts != work.attempt:
+        return
+    if record.error.kind in _UNFINISHED:
+        reason, *_ = record.error.message.splitlines() or [record.error.kind.value]
+        raise UsageProblem(
+            f"the work of {task.id} is unfinished: {reason}",
+            f"to land it all the same:  fanin accept {shlex.quote(task.id)} "
+            f"--from {work.commit[:10]}",
+        )
 
 
 def plan_path(settings: Settings, snapshot: Snapshot) -> str:

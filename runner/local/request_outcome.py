@@ -39,7 +39,8 @@ class Outcome:
     marks, by a `commit`, None if it is the branch's head already.
 
     `refused` says why it left other tasks as they are, `already` which needed no change.
-    `landed_refs` keep work that is of no more use with the commit.
+    `landed_refs` keep work that is of no more use with the commit, `left_out` are
+    sentences on what of the work is not in it.
     """
 
     tasks: tuple[str, ...] = ()
@@ -48,6 +49,7 @@ class Outcome:
     paths: tuple[str, ...] = ()
     landed_refs: tuple[str, ...] = ()
     already: str = ""
+    left_out: tuple[str, ...] = ()
 
 
 def request_outcome(
@@ -114,7 +116,13 @@ def _accepted(
     refs: list[str] = []
     for task in change.tasks:
         refs += repo.refs(f"{kept_refs.folder(request.branch, path, task)}/")
-    return Outcome(change.tasks, (), change.commit, change.paths, tuple(refs))
+    return Outcome(
+        change.tasks,
+        commit=change.commit,
+        paths=change.paths,
+        landed_refs=tuple(refs),
+        left_out=change.left_out,
+    )
 
 
 def _commit(

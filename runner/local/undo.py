@@ -25,12 +25,14 @@ _MAX_NAMED = 5  # paths in one message
 @dataclass(frozen=True)
 class FileChange:
     """A commit on the head that changes files for a request: the tasks that it is about,
-    and the paths that it changes beside the progress file and the plan's marks.
+    and the paths that it changes beside the progress file and the plan's marks. `left_out`
+    are sentences on changes of the work that are not in it.
     """
 
     commit: str
     tasks: tuple[str, ...]
     paths: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
 
 
 def undo(

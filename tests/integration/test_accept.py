@@ -116,6 +116,26 @@ def test_a_conflict_lands_as_the_person_has_resolved_it(project: Project) -> Non
     assert project.states() == {"A": "completed", "B": "completed"}
 
 
+def test_a_part_that_is_left_out_is_named_and_unfinished_work_must_be(
+    project: Project,
+) -> None:
+    script = "echo x > $FANIN_TASK; echo x > CLAUDE.md; test $FANIN_TASK = A"
+    tasks: list[dict[str, Any]] = [{"id": "A", "files": ["a"]}, {"id": "B"}]
+    agent = {"command": ["sh", "-c", script]}
+    project.plan(tasks, max_attempts=1, agent=agent)
+    project.run()
+    planned = say(project.root, "accept", "A", "--dry-run")
+    assert "  left out: CLAUDE.md is a protected path" in planned.out
+    (left_out,) = accepted(project, "A")["left_out"]
+    assert left_out.startswith("CLAUDE.md")
+    assert not (project.root / "CLAUDE.md").exists()
+    problem = refused(project, "B")
+    assert "the work of B is unfinished: " in problem
+    work = project.git("rev-parse", kept(project)[0])
+    assert f"fanin accept B --from {work[:10]}" in problem
+    assert accepted(project, "B", "--from", work[:10])["paths"] == ["B"]
+
+
 @pytest.mark.parametrize(
     ("make", "what"),
     [
@@ -185,11 +205,14 @@ def test_a_run_in_progress_lets_it_land_and_goes_on_with_what_is_free(
     assert pending(project) == []
 
 
-def test_killed_once_the_work_has_landed_it_is_completed_and_lands_once(
+def test_killed_before_it_lands_the_work_waits_and_once_it_has_it_is_completed(
     project: Project, tmp_path: Path
 ) -> None:
     project.plan(OUTSIDE)
     project.run()
+    head = project.git("rev-parse", "HEAD")
+    kill_at(project, "after objects", tmp_path / "m", "accept", "A")
+    assert (project.git("rev-parse", "HEAD"), project.states()["A"]) == (head, "failed")
     kill_at(project, "after landing", tmp_path / "n", "accept", "A")
     assert "A is completed" in refused(project, "A")
     project.run()

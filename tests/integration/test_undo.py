@@ -209,7 +209,7 @@ def test_what_cannot_be_done_now_waits_and_the_run_goes_on(project: Project) -> 
     assert project.states() == dict.fromkeys("XBCD", "pending")
 
 
-@pytest.mark.parametrize("step", ["before landing", "after landing"])
+@pytest.mark.parametrize("step", ["after objects", "before landing", "after landing"])
 def test_killed_anywhere_undo_is_done_or_not_and_can_be_asked_again(
     project: Project, tmp_path: Path, step: str
 ) -> None:
