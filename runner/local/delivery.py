@@ -19,7 +19,7 @@ from runner.delivery.choice import (
     is_own,
     new_branch,
 )
-from runner.local.github_access import REMOTE, github_access
+from runner.local.github_access import REMOTE, GitHubAccess, github_access
 from runner.plan import view
 from runner.plan.snapshot import Snapshot, read_progress
 from runner.policy.redaction import Secrets
@@ -176,6 +176,14 @@ class LocalDelivery:
             self._repo.delete_ref(ref)
 
 
+def delivery_access(repo: Repository, environ: Mapping[str, str]) -> GitHubAccess:
+    """The access to the repository in which the pull request is opened.
+
+    Raises UsageProblem, with the remedy, if there is no token or no remote on GitHub.
+    """
+    return github_access(repo, environ, remedy=_NO_REMOTE)
+
+
 def start_delivery(
     repo: Repository,
     settings: Settings,
@@ -200,7 +208,7 @@ def start_delivery(
             f"{base} is the own branch of a run, and its work goes elsewhere",
             "switch to the branch that its pull request is for, and run there",
         )
-    access = github_access(repo, environ, remedy=_NO_REMOTE)
+    access = delivery_access(repo, environ)
     remote = Remote(repo, access.token, access.server_url, REMOTE, whole=True)
     github = PullRequests(access.token, access.repository, access.api_url)
     delivery = LocalDelivery(

@@ -1,4 +1,4 @@
-"""The checks of `fanin doctor`: git, plan, agents, workflows, and whether set-up and
+"""The checks of `fanin doctor`: git, plan, agents, delivery, workflows, and whether set-up and
 verify work on the branch as it is.
 """
 
@@ -34,6 +34,7 @@ from runner.core.result import Failure
 from runner.core.sandbox import SandboxSettings
 from runner.core.task import AgentSettings
 from runner.local.base_verify import verify_command
+from runner.local.delivery import delivery_access
 from runner.local.missing_program import how_to_install, missing_program
 from runner.local.preparation import (
     agents_of_open_tasks,
@@ -99,6 +100,8 @@ def project_checks(
     else:
         yield from _plan_checks(repo, settings, snapshot, branch, environ)
     yield walls_check(settings, this_machine(environ))
+    if settings.deliver == "pull-request":
+        yield _delivery_check(repo, environ)
     yield from _workflow_checks(repo)
 
 
@@ -116,6 +119,18 @@ def walls_check(settings: Settings, machine: Machine) -> Check:
         names = possible.sentence.removeprefix("walls: ")
         what = f"none; to have {names}, set  sandbox: auto  in {FILE}"
     return Check("walls", ok=True, what=what)
+
+
+def _delivery_check(repo: Repository, environ: Mapping[str, str]) -> Check:
+    """Whether this machine has a remote and a token for the pull request; not what the
+    token may do, which GitHub says when it is used.
+    """
+    try:
+        access = delivery_access(repo, environ)
+    except UsageProblem as error:
+        return Check("deliver", ok=False, what=error.message, fix=error.advice)
+    what = f"a pull request in {access.repository}, with a token"
+    return Check("deliver", ok=True, what=what)
 
 
 def faults(name: str, error: FaninError) -> Iterator[Check]:

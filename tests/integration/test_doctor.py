@@ -155,6 +155,20 @@ def test_a_plan_that_cannot_be_read_leaves_the_other_checks(project: Project) ->
     assert "✘ agent    the agent's program 'no-such-program'" in shown.stdout
 
 
+def test_what_a_pull_request_needs_is_checked_where_runs_deliver_by_one(
+    project: Project,
+) -> None:
+    project.plan(TASKS, deliver="pull-request")
+    shown = project.cli("doctor", "--no-run")
+    assert shown.returncode == 2
+    assert "✘ deliver  the remote origin is not on GitHub" in shown.stdout
+    assert "    git remote add origin https://github.com/" in shown.stdout
+    project.git("remote", "add", "origin", "https://github.com/octo/work.git")
+    shown = project.cli("doctor", "--no-run", env={"GITHUB_TOKEN": "t0"})
+    assert shown.returncode == 0
+    assert "✔ deliver  a pull request in octo/work, with a token" in shown.stdout
+
+
 def test_a_machine_without_git_is_one_line_with_the_fix(project: Project) -> None:
     shown = project.cli("doctor", env={"PATH": "/nowhere"})
     assert (shown.returncode, shown.stderr) == (3, "")
