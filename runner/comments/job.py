@@ -15,11 +15,12 @@ from runner.actions.publisher import TRIES, Publisher
 from runner.actions.round_state import RoundState, with_inputs
 from runner.comments import answers
 from runner.comments.command import command_lines, find_command
-from runner.comments.refusal import LABEL, OWN_PREFIX, refusal, workflow_branch
+from runner.comments.refusal import LABEL, refusal, workflow_branch
 from runner.comments.request import STARTS_A_ROUND, needs_history, request_of
 from runner.comments.review import review_message
 from runner.config.settings import FILE, load
 from runner.core.errors import EXIT_DONE, EnvironmentBroken, FaninError, UsageProblem
+from runner.delivery.choice import is_own
 from runner.github_api.comments import Comment, CommentedPull, read_comment
 from runner.github_api.issue_types import WRITERS
 from runner.local.request_outcome import Outcome, RequestContext, request_outcome
@@ -235,14 +236,14 @@ class CommentJob:
         """Start the workflow for the next round; a sentence on it. What fails is said in
         it, because the command is done by now.
         """
-        is_own = pull.head.startswith(OWN_PREFIX)
+        has_own = is_own(pull.head)
         state = RoundState(
             run=self.context.run_id,
             branch=pull.head,
             # The pull request of a run's own branch needs no comment: fanin wrote it.
-            pull_request=None if is_own else pull.number,
-            pull_requests={pull.head: pull.base} if is_own else {},
-            delivery=pull.head if is_own else None,
+            pull_request=None if has_own else pull.number,
+            pull_requests={pull.head: pull.base} if has_own else {},
+            delivery=pull.head if has_own else None,
             inputs=run.inputs if run else {},
         )
         workflow = self.options.workflow

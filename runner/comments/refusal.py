@@ -8,10 +8,9 @@ somebody else.
 
 from __future__ import annotations
 
+from runner.delivery.choice import HELD_PREFIX, is_own
 from runner.github_api.comments import Comment, CommentedPull
 
-OWN_PREFIX = "fanin/"
-HELD_PREFIX = "fanin/held/"
 LABEL = "fanin"
 
 
@@ -36,9 +35,8 @@ def refusal(
         return "the pull request is closed"
     if pull.head.startswith(HELD_PREFIX):
         return "this is the work of one batch: merge it, or close it"
-    is_own = pull.head.startswith(OWN_PREFIX)
     is_labelled = label.casefold() in {name.casefold() for name in pull.labels}
-    if not is_own and not is_labelled:
+    if not is_own(pull.head) and not is_labelled:
         return f"this is no pull request of fanin: it has no label {label}"
     return None
 
@@ -49,4 +47,4 @@ def workflow_branch(pull: CommentedPull) -> str:
 
     A run on a branch of its own was started on the branch that it goes to.
     """
-    return pull.base if pull.head.startswith(OWN_PREFIX) else pull.head
+    return pull.base if is_own(pull.head) else pull.head

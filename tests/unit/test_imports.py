@@ -81,7 +81,7 @@ PACKAGES: dict[str, set[str]] = {
     "issues": {"core", "github_api", "plan", "ui", "actions"},
     "comments": {
         *{"core", "config", "github_api", "plan", "fan_in", "ui"},
-        *{"local", "actions", "issues"},
+        *{"local", "actions", "issues", "delivery"},
     },
     "report": {"core", "policy", "config", "repo", "plan", "ui", "local"},
     "cli": {
