@@ -4,6 +4,8 @@
     /fanin retry T3 --from-review
     /fanin approve T7 T8
 
+An id with spaces stands in single quotes, as in a shell: `'Set up the database'`.
+
 A line counts where the page shows it as the author's own words: at the start of a line of
 a plain paragraph, in no quote, list, table, code, HTML or link. A Markdown parser says
 which lines these are, because anything less could be tricked. After the ids there may be
@@ -34,6 +36,8 @@ _LINE = re.compile(r"/fanin(?=[ \t]|$)")
 # phones write the curly ones.
 _TEXT = re.compile(r'(?:^|\s)["“”](?P<text>.*)["“”]\s*$')
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+# An id in single quotes, as `shlex.quote` writes it, or a word.
+_WORD = re.compile(r"(?<!\S)(?:['‘’](?P<quoted>[^'‘’]+)['‘’]|(?P<plain>\S+))(?!\S)")
 # Markup that a later line closes: the page shows nothing from here on.
 _UNCLOSED = re.compile(r"<(?:!|\?).*", re.DOTALL)
 _TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9-]*)")
@@ -183,7 +187,7 @@ def _parse(line: str, ignored: int) -> Command:
         rest = rest[: quoted.start()]
     elif any(mark in rest for mark in _MARKS):
         raise _not_a_command("a text is the last of the line, in quotation marks")
-    name, *words = rest.split() or [""]
+    name, *words = _words(rest) or [""]
     grammar = COMMANDS.get(name)
     if grammar is None:
         raise _not_a_command(f"{name} is no command here" if name else "no command")
@@ -196,6 +200,11 @@ def _parse(line: str, ignored: int) -> Command:
     return Command(
         name, tuple(ids), options - {"--message"}, text, commit, ignored=ignored
     )
+
+
+def _words(line: str) -> list[str]:
+    """The words of the line; one in single quotes may have spaces."""
+    return [word["quoted"] or word["plain"] for word in _WORD.finditer(line)]
 
 
 def _check(

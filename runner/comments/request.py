@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Any
 
 from runner.core.errors import UsageProblem
@@ -95,8 +96,8 @@ def _accept_request(
         raise UsageProblem(
             f"{task.id} must be verified, which this job cannot do: it may write, so it "
             "runs no code of the repository",
-            f"accept it in a clone and push, or write  /fanin accept {task.id} "
-            f"{command.commit} --unverified",
+            "accept it in a clone and push, or write  /fanin accept "
+            f"{shlex.quote(task.id)} {command.commit} --unverified",
         )
     path = accept.plan_path(settings, snapshot)
     folders = [

@@ -269,8 +269,7 @@ class _RoundPage:
     def _how_to_answer(self, task_id: str) -> str:
         command = code(f'fanin reply {shlex.quote(task_id)} "…"')
         text = f"`{command}` in a clone, then push the commit."
-        # A comment has no ids with spaces.
-        if self._report.has_comments and shlex.quote(task_id) == task_id:
+        if self._report.has_comments:
             text = f"the comment `/{command}` on the pull request, or {text}"
         return f"**To answer:** {text}"
 

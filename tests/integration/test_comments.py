@@ -37,6 +37,7 @@ TASKS: list[dict[str, Any]] = [
     {"id": "B", "do": ["write b: b"], "depends_on": ["A"]},
     {"id": "C", "do": ["fail no luck"], "max_attempts": 1},
     {"id": "D", "do": ["write d: d"], "gate": True},
+    {"id": "docs/E: 1.2", "do": ["ask Which one?", "write e: e"]},
 ]
 
 
@@ -100,7 +101,9 @@ class Pulls:
 
 @pytest.fixture(scope="module")
 def landed(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """On a run's branch A and B have landed, C has failed, D waits at its gate."""
+    """On a run's branch A and B have landed, C has failed, D waits at its gate, and E
+    asks.
+    """
     folder = tmp_path_factory.mktemp("landed")
     project = Project(folder / "repo", folder / "log")
     project.root.mkdir()
@@ -169,13 +172,22 @@ def test_what_a_person_asks_for_is_one_commit_and_starts_the_next_round(
     pulls.comment("/fanin hold D")
     assert len(pulls.on_forge.dispatches) == 3
 
+    pulls.comment("/fanin reply 'docs/E: 1.2' \"<!-- -->The `first`, it's @best.\"")
+    assert "`/fanin reply 'docs/E: 1.2'`: " in answers(pulls.on_forge)[-1]
+    [question] = pulls.record("docs/E: 1.2")["questions"]
+    assert question["answer"] == "The `first`, it's @best."
+    assert git.git("diff", "--name-only", f"{pulls.head}^", pulls.head) == (
+        ".fanin/progress.json"
+    )
+    assert len(pulls.on_forge.dispatches) == 4
+
     pulls.comment("/fanin undo A")
     assert "B builds on A and landed too" in answers(pulls.on_forge)[-1]
     asked = pulls.comment("/fanin undo A --with-dependents")
     assert reactions(pulls.on_forge, asked) == ["+1"]
     assert "It changes `a, b`." in answers(pulls.on_forge)[-1]
     assert set(git.files(pulls.head)) & {"a", "b"} == set()
-    assert len(pulls.on_forge.dispatches) == 3
+    assert len(pulls.on_forge.dispatches) == 4
 
 
 def test_who_may_not_ask_and_what_is_no_command_changes_nothing(pulls: Pulls) -> None:

@@ -75,6 +75,16 @@ def test_what_is_quoted_code_or_not_shown_is_no_command(body: str) -> None:
     [
         ("approve T1 T2", Command("approve", ("T1", "T2"))),
         ("hold app/T-1:2", Command("hold", ("app/T-1:2",))),
+        (
+            "hold 'Set up the db' ‘b 2’ it's",
+            Command("hold", ("Set up the db", "b 2", "it's")),
+        ),
+        ("hold 'a_b *c* [d] `e`'", Command("hold", ("a_b *c* [d] `e`",))),
+        (
+            "hold bd-a3f8.1 octo/work#3 C++ <b>",
+            Command("hold", ("bd-a3f8.1", "octo/work#3", "C++", "<b>")),
+        ),
+        ("reply 'a b' \"It's so.\"", Command("reply", ("a b",), text="It's so.")),
         ('retry T1 "Keep it."', Command("retry", ("T1",), text="Keep it.")),
         ('retry T1 “a "b" c” ', Command("retry", ("T1",), text='a "b" c')),
         ('reply T1 "Yes."', Command("reply", ("T1",), text="Yes.")),

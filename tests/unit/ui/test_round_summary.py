@@ -351,13 +351,13 @@ def test_a_question_is_quoted_as_code_and_is_no_failure_of_its_round() -> None:
     assert "**Question:**" not in text
 
 
-@pytest.mark.parametrize(("task_id", "is_named"), [("T1", True), ("Add a", False)])
-def test_where_comments_count_one_of_them_answers(task_id: str, is_named: bool) -> None:
+@pytest.mark.parametrize(("task_id", "written"), [("T1", "T1"), ("Add a", "'Add a'")])
+def test_where_comments_count_one_of_them_answers(task_id: str, written: str) -> None:
     record = Record(attempts=1, questions=[Question(attempt=1, text="Which?")])
     text = round_summary.sticky_comment(
         views(task_id, records={task_id: record}),
         RoundReport("7.4", "fanin/7", has_comments=True),
     )
-    comment = 'the comment `/fanin reply T1 "…"` on the pull request, or `fanin'
-    assert (comment in text) is is_named
+    comment = f'the comment `/fanin reply {written} "…"` on the pull request, or `fanin'
+    assert comment in text
     assert "in a clone, then push the commit." in text
