@@ -23,6 +23,7 @@ import pytest
 from filelock import FileLock
 
 from tests.conftest import IDENTITY
+from tests.support import walkthrough
 from tests.support.github import (
     forge_comments,
     forge_issues,
@@ -676,34 +677,74 @@ def test_the_round_after_a_branch_that_moved_starts_from_its_second_merge(
     assert place.subjects() == ["B: do B", "A: do A", "Rival rival", "Seed"]
 
 
-def test_a_run_that_delivers_by_pull_request_opens_a_draft_and_ends_it(
+def test_a_run_that_delivers_by_pull_request_is_steered_by_comments_and_merged(
     make: Make,
 ) -> None:
+    """The twelve tasks of docs/walkthrough.md."""
     place = make(
-        CHAIN,
-        callers={DISPATCH: world.example(DISPATCH)},
+        walkthrough.TASKS,
+        callers={
+            DISPATCH: world.example(DISPATCH),
+            COMMENT: world.example(COMMENT),
+        },
+        more={"agent.py": walkthrough.AGENT},
         deliver="pull-request",
+        max_concurrent=4,
+        max_attempts=1,
     )
     place.repository.protect("main")  # nothing is pushed there
+    place.repository.writers.add("ada")
     run = place.round()
     own = f"fanin/{run.spec.run_id}"
-    assert round_legs(run) == [{"A": "success"}, {"B": "success"}]
-    assert place.subjects() == ["Seed"]
-    assert place.subjects(f"refs/heads/{own}") == ["B: do B", "A: do A", "Seed"]
+    assert [set(legs) for legs in round_legs(run)] == [
+        {"T1", "T2", "T3", "T5"},
+        {"T4", "T6", "T8"},
+    ]
     assert run.leg("round-2-merge").outputs["branch"] == own
     (pull,) = place.repository.pulls.values()
     (opened,) = place.forge.calls("POST", "/pulls")
     assert opened.body["draft"]
-    assert not pull["draft"], "the tokens of the jobs may end it"
-    assert "| ✅ | B: do B |" in pull["body"]
-    assert said(run, "warning") == []
+    assert pull["draft"]
+    assert "| ❓ | asking | T4: Keep the orders |" in pull["body"]
 
-    # the token of `next` may look for it, and nothing is left to do
+    for command in (
+        "undo T2",
+        'retry T2 T5 "Round half up, and change dollars.py alone."',
+        'reply T4 "SQLite. We have no server."',
+        "approve T9",
+    ):
+        event = forge_comments.say(
+            place.forge, place.repository, 1, "ada", f"/fanin {command}"
+        )
+        shown = {name: event[name] for name in ("action", "issue", "comment")}
+        done = place.harness.run_act(
+            NAME, "issue_comment", workflow=COMMENT, event_payload=shown, actor="ada"
+        )
+        assert forge_comments.reactions(place.repository, event) == ["+1"], (
+            done.printed()
+        )
+    # Each but `undo` has started a run; the first does all that is left.
+    first, *others = place.harness.queue
+    assert (first.workflow, len(others)) == (DISPATCH, 2)
+    place.harness.queue.clear()
+    place.harness.queue.append(first)
+    (run,) = place.harness.run_until_quiet()
+    assert [set(legs) for legs in round_legs(run)] == [
+        {"T2", "T4", "T5"},
+        {"T7", "T9", "T11"},
+        {"T10", "T12"},
+    ], run.printed()
+    assert place.subjects() == ["Seed"]
+    assert not pull["draft"], "the tokens of the jobs may end it"
+    assert pull["body"].startswith("<!-- fanin: begin -->\n✅ 12 done\n")
+    assert len(place.forge.calls("POST", "/pulls")) == 1
+
+    place.repository.merge_pull(1, "squash")
+    assert set(place.states().values()) == {"completed"}
+    assert b"ROUND_HALF_UP" in place.repository.git.read("main", "shop/rounding.py")
+    assert "shop/signs.py" not in place.repository.git.files("main")
     again = place.round()
     assert (ran(again), again.exit_code) == (["next"], 0)
-    assert any(
-        f"going on with {own}, pull request 1" in text for text in said(again, "notice")
-    )
     assert place.forge.unknown == []
 
 

@@ -86,7 +86,8 @@ elif task == "T4":
     write("shop/orders.py", "import sqlite3\\n")
 elif task == "T5":
     write("shop/dollars.py", "from shop.signs import DOLLAR\\n")
-    write("shop/signs.py", 'DOLLAR = "$"\\n')
+    if "dollars.py alone" not in prompt:
+        write("shop/signs.py", 'DOLLAR = "$"\\n')
 elif task == "T12":
     write("README.md", "# The shop\\n")
 else:
