@@ -313,7 +313,8 @@ class BranchLander:
         return failure
 
     def _verdict_key(self, verify: VerifyCommand, tree: str) -> str:
-        return key_of(tree, verify, self._repo.origin, self._attempt_context.environ)
+        context = self._attempt_context
+        return key_of(tree, verify, self._repo.origin, context.environ, context.walls)
 
     def _note_landed(self, manifest: Manifest, commit: str) -> None:
         """Keep that the commit is green, as it brings a tree that was verified and the

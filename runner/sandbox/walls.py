@@ -66,6 +66,14 @@ class Walls:
     def stand(self) -> bool:
         return self.choice.has_walls
 
+    @property
+    def identity(self) -> str:
+        """Equal where the same mechanisms stand with the same settings; "" without any."""
+        if not self.stand:
+            return ""
+        settings = self.settings.model_dump_json(exclude={"mode"})
+        return f"{bool(self.choice.bubblewrap)} {self.choice.landlock} {settings}"
+
     def around(
         self,
         checkout: Path,

@@ -14,9 +14,12 @@ import pytest
 from runner.attempt.attempt import VerifyCommand
 from runner.attempt.preparation import SetupCommand
 from runner.core.result import Failure, FailureKind
+from runner.core.sandbox import SandboxSettings
 from runner.local.verdict_key import key_of
 from runner.local.verdicts import Verdicts
 from runner.repo.origin import Origin
+from runner.sandbox.choose import Choice
+from runner.sandbox.walls import NO_WALLS, Walls
 
 START = datetime(2026, 11, 27, 12, tzinfo=UTC)
 COMMAND = VerifyCommand("pytest", 60.0, {"A": "1"}, SetupCommand("make", 60.0))
@@ -112,6 +115,27 @@ def test_a_verdict_is_about_the_command_and_all_that_it_sees(
     assert key != key_of("tree", change(COMMAND), origin, {"PATH": "/bin"})
     assert key != key_of("other", COMMAND, origin, {"PATH": "/bin"})
     assert key != key_of("tree", COMMAND, origin, {"PATH": "/usr/bin"})
+
+
+def test_a_verdict_within_walls_is_none_without_them_or_within_others(
+    tmp_path: Path,
+) -> None:
+    def within(choice: Choice, settings: SandboxSettings) -> str:
+        walls = Walls(choice, settings, NO_WALLS.surroundings)
+        return key_of("tree", COMMAND, _origin(tmp_path), {}, walls)
+
+    auto = SandboxSettings(mode="auto")
+    require = SandboxSettings(mode="require")
+    offline = SandboxSettings(mode="auto", network="off")
+    both, landlock = Choice("/usr/bin/bwrap", 7), Choice("", 7)
+    assert within(both, auto) == within(both, require)
+    without = {
+        within(Choice(), auto),
+        key_of("tree", COMMAND, _origin(tmp_path), {}),
+    }
+    assert len(without) == 1
+    others = {within(both, auto), within(landlock, auto), within(both, offline)}
+    assert len(others | without) == 4
 
 
 def test_a_verdict_is_of_one_machine(
