@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
+from itertools import chain
 from pathlib import Path
 
 from runner.core.sandbox import SandboxSettings
@@ -136,10 +137,16 @@ def parents(path: str) -> Iterator[str]:
 
 
 def access_of_run(
-    settings: SandboxSettings, around: Surroundings, resolved: Callable[[Path], str]
+    settings: SandboxSettings,
+    around: Surroundings,
+    resolved: Callable[[Path], str],
+    other_paths: Callable[[str], Iterable[str]] = lambda _: (),
 ) -> dict[str, Access]:
-    """What holds for every program of a run. `resolved` gives a path without links."""
+    """What holds for every program of a run. `resolved` gives a path without links,
+    `other_paths` those by which a file can be reached as well.
+    """
     hidden = [resolved(path) for path in _hidden(settings, around)]
+    hidden += chain.from_iterable(map(other_paths, list(hidden)))
     access = dict.fromkeys(hidden, Access.HIDDEN)
     for home in around.homes:  # which may be below a folder of temporary files
         access.setdefault(resolved(home), Access.READ)

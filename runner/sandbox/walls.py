@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from runner.core.sandbox import SandboxSettings
-from runner.sandbox import bubblewrap, grants, landlock
+from runner.sandbox import bubblewrap, grants, landlock, mounts
 from runner.sandbox.choose import Choice
 from runner.sandbox.rules import (
     Access,
@@ -56,7 +56,13 @@ class Walls:
     # Once a run: it looks at some hundred paths.
     @cached_property
     def _access(self) -> dict[str, Access]:
-        return access_of_run(self.settings, self.surroundings, _resolved)
+        table = mounts.read()
+        return access_of_run(
+            self.settings,
+            self.surroundings,
+            _resolved,
+            lambda path: mounts.other_paths(path, table),
+        )
 
     @cached_property
     def _shared_temporary(self) -> tuple[str, ...]:
@@ -122,9 +128,8 @@ class Walls:
         if "TMPDIR" in environ:
             # its own would be a longer path; those of sockets are short
             variables["TMPDIR"] = str(rules.shared_temporary[0])
-        confined: tuple[str, ...] = ()
-        if self.choice.landlock:
-            confined = self._landlock(rules, grants.inside_bubblewrap(rules))
+        # without Landlock too: it refuses system calls
+        confined = self._landlock(rules, grants.inside_bubblewrap(rules))
         return Walled((self.choice.bubblewrap, *arguments), confined, variables, rules)
 
     def _landlock(
