@@ -82,7 +82,7 @@ def _gaps(program: str, version: int, settings: SandboxSettings) -> tuple[str, .
         if version < _SIGNALS_SINCE:
             gaps.append("signals")
         gaps += ["sockets"] if version < _SOCKETS_SINCE else []
-        gaps += ["file modes", "names of files"]
+        gaps += ["file modes", "names of files", "terminals"]
         if network == "off":
             gaps.append("network" if version < _TCP_SINCE else "network but TCP")
     if isinstance(network, tuple):

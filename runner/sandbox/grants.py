@@ -8,6 +8,7 @@ are when the program starts. What comes later to such a folder cannot be read.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from runner.sandbox import landlock
 from runner.sandbox.rules import Access, Rules, parents
@@ -36,11 +37,15 @@ def alone(rules: Rules, entries: Callable[[str], Sequence[str]]) -> list[Grant]:
     """What may be read and written. `entries` are the paths in a folder, () if it cannot
     be listed.
 
+    Of the devices only those are granted that all programs use: the user may be allowed to
+    read a disk, a keyboard or a camera.
+
     Folders can be listed everywhere: of a folder with something hidden in it that right
     cannot be had without all that is below.
     """
     grants = [("/", landlock.READ_DIR)]
     grants += [(f"/dev/{name}", landlock.WRITE) for name in _DEVICES]
+    rules = replace(rules, rules={"/dev": Access.HIDDEN, **rules.rules})
     divided = _divided(rules)
     waiting = ["/", *rules.rules]
     while waiting:

@@ -1,13 +1,17 @@
 """Landlock by its system calls: confines this process and all that it starts.
 
+What no namespace and no right of Landlock closes is closed by a filter of seccomp, as
+Docker does: the kernel's keyrings, and sockets between a virtual machine and its host.
+
 The supervisor of a program loads this file by its path, in a process that has nothing
 of fanin, so it imports no more than ctypes. It makes the three system calls itself
 because a library would have to be found and imported there, at every start.
 
 Sources: Linux, Documentation/userspace-api/landlock.rst and include/uapi/linux/landlock.h
-(rights and the ABI that each came with), capabilities(7), and the kernel's
+(rights and the ABI that each came with), audit.h, filter.h and seccomp.h beside it and
+the architectures' tables of system calls, capabilities(7), and the kernel's
 fs/proc/task_mmu.c: since Linux 6.15 CAP_PERFMON reads /proc/PID/environ past Landlock,
-so a root that is confined keeps only _KEPT_CAPABILITIES.
+so a root that is confined keeps only KEPT_CAPABILITIES.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ from __future__ import annotations
 import ctypes
 import os
 import stat
+import sys
 from collections.abc import Sequence
 
 # The same on every architecture but alpha.
@@ -54,6 +59,32 @@ _CAPABILITY_VERSION = 0x20080522
 KEPT_CAPABILITIES = (0, 1, 3, 4, 6, 7, 10)
 _LAST_CAPABILITY = 63
 
+_SET_SECCOMP, _FILTER = 22, 2  # PR_SET_SECCOMP of prctl(2), SECCOMP_MODE_FILTER
+# AUDIT_ARCH_… → the first and the last number of add_key, request_key and keyctl, and
+# the number of socket.
+_CALLS = {
+    0xC000003E: (248, 250, 41),  # x86_64
+    0x40000003: (286, 288, 359),  # i386
+    0xC00000B7: (217, 219, 198),  # aarch64
+    0x40000028: (309, 311, 281),  # arm
+    0xC00000F3: (217, 219, 198),  # riscv64
+}
+_X32 = 0x40000000  # is added to the numbers of x86_64 by programs of 32 bits
+_VSOCK = 40  # AF_VSOCK
+# of the filter's machine: load a word, keep bits, jump if ==, >=, >, return
+_LOAD, _AND, _IF_EQUAL, _IF_FROM, _IF_ABOVE, _RETURN = (
+    0x20,
+    0x54,
+    0x15,
+    0x35,
+    0x25,
+    0x06,
+)
+# offsets in struct seccomp_data; the first argument's lower half
+_NUMBER_AT, _ARCHITECTURE_AT = 0, 4
+_ARGUMENT_AT = 16 if sys.byteorder == "little" else 20
+_ALLOW, _REFUSE = 0x7FFF0000, 0x00050000 | 38  # SECCOMP_RET_ERRNO with ENOSYS
+
 
 def abi() -> int:
     """The version of Landlock that the kernel speaks, 0 if it has none."""
@@ -91,6 +122,7 @@ def confine(texts: Sequence[str]) -> None:
     """
     _drop_capabilities()
     _check(ctypes.CDLL(None, use_errno=True).prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0))
+    _refuse_calls()
     version, *numbers = map(int, texts[0].split())
     if version == 0:
         return
@@ -102,6 +134,46 @@ def confine(texts: Sequence[str]) -> None:
         _allow(ruleset, path, int(allowed))
     _check(_syscall(_RESTRICT_SELF, ruleset, 0))
     os.close(ruleset)
+
+
+def _refuse_calls() -> None:
+    """Refuse the system calls of keyrings, and sockets of AF_VSOCK, to this process.
+
+    The keyring of the person's session is inherited, and the user's can be had by its
+    number in every namespace. AF_VSOCK has no namespaces.
+    """
+    program = _filter()
+    code = ctypes.create_string_buffer(program, len(program))
+    # struct sock_fprog: the number of instructions, each of 8 bytes, and where they are
+    header = (ctypes.c_size_t * 2)(len(code) // 8, ctypes.addressof(code))
+    libc = ctypes.CDLL(None, use_errno=True)
+    _check(libc.prctl(_SET_SECCOMP, _FILTER, ctypes.byref(header), 0, 0))
+
+
+def _filter() -> bytes:
+    program = [_instruction(_LOAD, _ARCHITECTURE_AT)]
+    for architecture, (first, last, new_socket) in _CALLS.items():
+        block = [
+            _instruction(_LOAD, _NUMBER_AT),
+            _instruction(_AND, ~_X32 & 0xFFFFFFFF),
+            _instruction(_IF_EQUAL, new_socket, then=3),
+            _instruction(_IF_FROM, first, otherwise=5),
+            _instruction(_IF_ABOVE, last, then=4),
+            _instruction(_RETURN, _REFUSE),
+            _instruction(_LOAD, _ARGUMENT_AT),
+            _instruction(_IF_EQUAL, _VSOCK, otherwise=1),
+            _instruction(_RETURN, _REFUSE),
+            _instruction(_RETURN, _ALLOW),
+        ]
+        skip = _instruction(_IF_EQUAL, architecture, otherwise=len(block))
+        program += [skip, *block]
+    return b"".join([*program, _instruction(_RETURN, _ALLOW)])
+
+
+def _instruction(code: int, value: int, *, then: int = 0, otherwise: int = 0) -> bytes:
+    """One of the filter: how many of the next to skip if the condition holds or not."""
+    head = code.to_bytes(2, sys.byteorder)
+    return head + bytes((then, otherwise)) + value.to_bytes(4, sys.byteorder)
 
 
 def _allow(ruleset: int, path: str, allowed: int) -> None:

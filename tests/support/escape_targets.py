@@ -78,7 +78,8 @@ _VICTIMS = {
 }
 _PROCESSES = (
     *("end_a_process", "stop_a_process", "signal_by_descriptor", "signal_its_group"),
-    "change_priority_of_a_process",
+    *("change_priority_of_a_process", "change_limits_of_a_process"),
+    "signal_by_owner_of_a_file",
 )
 _SOCKETS = {
     "docker_socket": "run/docker.sock",
@@ -123,6 +124,9 @@ class Outside:
         self.shared_memory.write_text(self.secret)
         self._make_processes()
         self._make_sockets()
+        self._make_keys()
+        self._make_queue_and_terminal()
+        self._make_second_mount()
         self._before = {row: _state(path) for row, path in self.victims.items()}
 
     def _write(self, path: str, text: str) -> None:
@@ -168,6 +172,46 @@ class Outside:
         number = libc.shmget(self.segment, 64, 0o1666)
         ctypes.memmove(libc.shmat(number, None, 0), self.secret.encode(), 40)
         self._open.callback(libc.shmctl, number, 0, None)
+
+    def _make_keys(self) -> None:
+        """In a keyring that this process and its children have as their session's, and in
+        the user's.
+        """
+        libc = ctypes.CDLL(None)
+        add, control = (248, 250) if os.uname().machine == "x86_64" else (217, 219)
+        ring_number, join, revoke, session, user = 0, 1, 3, -3, -4
+        libc.syscall(control, join, None)
+        secret = self.secret.encode()
+        size = ctypes.c_size_t(len(secret))
+        name = token_hex(8).encode()
+        self.keys = {"user_ring": libc.syscall(control, ring_number, user, 0)}
+        for kind, ring in (("session", session), ("user", user)):
+            self.keys[kind] = libc.syscall(add, b"user", name, secret, size, ring)
+            self._open.callback(libc.syscall, control, revoke, self.keys[kind])
+
+    def _make_queue_and_terminal(self) -> None:
+        library = ctypes.CDLL("librt.so.1")
+        self.queue = f"/fanin-{token_hex(4)}"
+        name = self.queue.encode()
+        queue = library.mq_open(name, os.O_RDWR | os.O_CREAT, 0o600, None)
+        library.mq_send(queue, self.secret.encode(), len(self.secret), 0)
+        self._open.callback(library.mq_unlink, name)
+        self.screen, self.terminal = os.openpty()
+        os.set_blocking(self.screen, False)
+        self._open.callback(os.close, self.screen)
+        self._open.callback(os.close, self.terminal)
+
+    def _make_second_mount(self) -> None:
+        """The home folder once more, where this user may mount."""
+        self.second_mount = self.root / "second"
+        self.second_mount.mkdir()
+        mount = ["mount", "--bind", str(self.root / "home"), str(self.second_mount)]
+        if (
+            subprocess.run(mount, stderr=subprocess.DEVNULL, check=False).returncode
+            == 0
+        ):
+            unmount = ["umount", str(self.second_mount)]
+            self._open.callback(subprocess.run, unmount, check=True)
 
     def _make_sockets(self) -> None:
         self.sockets = {name: str(self.root / path) for name, path in _SOCKETS.items()}
@@ -219,6 +263,10 @@ class Outside:
             "segment": self.segment,
             "sockets": self.sockets,
             "port": self.port,
+            "keys": self.keys,
+            "queue": self.queue,
+            "terminal": os.ttyname(self.terminal),
+            "second_mount": str(self.second_mount / ".ssh/id_secret"),
             "spares_machine": spares_machine,
         }
 
@@ -231,6 +279,8 @@ class Outside:
         for row, each in self.processes.items():
             if each.poll() is not None or _is_disturbed(each.pid):
                 escaped.add(row)
+        with suppress(BlockingIOError):
+            escaped.add(os.read(self.screen, 100).decode())
         with Path(f"/proc/{self.victim.pid}/mem").open("rb", buffering=0) as memory:
             memory.seek(self.memory)
             if memory.read(len(self.secret)) != self.secret.encode():

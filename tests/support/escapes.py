@@ -13,10 +13,15 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import fcntl
 import json
+import mmap
 import os
+import resource
 import signal
 import socket
+import stat
+import struct
 import subprocess
 import sys
 import time
@@ -287,6 +292,83 @@ def list_hidden_folder(t: Targets) -> object:
 
 
 @escape()
+def read_message_queue(t: Targets) -> object:
+    library = ctypes.CDLL("librt.so.1", use_errno=True)
+    queue = _checked(library.mq_open(t["queue"].encode(), os.O_RDONLY | os.O_NONBLOCK))
+    buffer = ctypes.create_string_buffer(8192)
+    library.mq_receive(queue, buffer, 8192, None)
+    return buffer.raw.decode("latin-1")
+
+
+@escape()
+def read_session_keyring(t: Targets) -> object:
+    """It is inherited."""
+    return _key(t["keys"]["session"])
+
+
+@escape()
+def read_user_keyring(t: Targets) -> object:
+    """Its number is enough to reach it by a keyring that is one's own."""
+    link, own_session = 8, -3
+    _libc().syscall(_keyctl(), link, t["keys"]["user_ring"], own_session)
+    return _key(t["keys"]["user"])
+
+
+def _keyctl() -> int:
+    return 250 if os.uname().machine == "x86_64" else 219
+
+
+def _key(number: int) -> str:
+    read = 11
+    buffer = ctypes.create_string_buffer(200)
+    _checked(_libc().syscall(_keyctl(), read, number, buffer, 200))
+    return buffer.raw.decode("latin-1")
+
+
+@escape()
+def read_devices(t: Targets) -> object:
+    """Disks, and what the kernel says; keyboards and cameras lie beside them."""
+    for path in ("/dev/kmsg", *map(str, Path("/dev").iterdir())):
+        with contextlib.suppress(OSError):
+            if path == "/dev/kmsg" or stat.S_ISBLK(os.stat(path).st_mode):
+                os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
+                return f"{t['secret']} {path}"
+    return ""
+
+
+@escape()
+def read_through_second_mount(t: Targets) -> object:
+    return _read(t["second_mount"])
+
+
+@escape()
+def read_by_ring(t: Targets) -> object:
+    """io_uring, whose kernel threads open the file."""
+    ring = ctypes.create_string_buffer(120)
+    descriptor = _checked(_libc().syscall(425, 4, ring))
+    entries, _ = struct.unpack_from("II", ring.raw)
+    sent, done = (struct.unpack_from("10I", ring.raw, at) for at in (40, 80))
+    size = max(sent[6] + 4 * entries, done[5] + 16 * 2 * entries)
+    shared = mmap.mmap(descriptor, size)
+    entry = mmap.mmap(descriptor, 64 * entries, offset=0x10000000)
+    path = ctypes.create_string_buffer(os.fsencode(t["secrets"]["ssh_key"]))
+    open_at, in_thread = 18, 1 << 4
+    struct.pack_into(
+        "=BBHiQQ", entry, 0, open_at, in_thread, 0, -100, 0, ctypes.addressof(path)
+    )
+    struct.pack_into("I", shared, sent[1], 1)
+    _checked(_libc().syscall(426, descriptor, 1, 1, 1, None, 0))
+    _, result = struct.unpack_from("=Qi", shared, done[5])
+    return os.read(result, 4000).decode("latin-1")
+
+
+@escape()
+def take_descriptor_of_a_process(t: Targets) -> object:
+    process = os.pidfd_open(t["pid"])
+    return os.pread(_checked(_libc().syscall(438, process, 3, 0)), 400, 0).decode()
+
+
+@escape()
 def gain_rights_by_a_program(t: Targets) -> object:
     status = _read("/proc/self/status")
     return "" if "NoNewPrivs:\t1" in status else t["secret"]
@@ -489,6 +571,25 @@ def change_priority_of_a_process(t: Targets) -> object:
     return ""
 
 
+@escape(landlock=False)
+def change_limits_of_a_process(t: Targets) -> object:
+    victim = t["processes"]["change_limits_of_a_process"]
+    resource.prlimit(victim, resource.RLIMIT_CPU, (1, 1))
+    return t["secret"]
+
+
+@escape()
+def signal_by_owner_of_a_file(t: Targets) -> object:
+    """The kernel signals the owner of a socket when there is something to read."""
+    ours, theirs = socket.socketpair()
+    set_signal = 10  # F_SETSIG
+    fcntl.fcntl(ours, fcntl.F_SETOWN, t["processes"]["signal_by_owner_of_a_file"])
+    fcntl.fcntl(ours, set_signal, signal.SIGTERM)
+    fcntl.fcntl(ours, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)
+    theirs.send(b"x")
+    return ""
+
+
 @escape()
 def write_memory_of_a_process(t: Targets) -> object:
     with Path(f"/proc/{t['pid']}/mem").open("r+b", buffering=0) as memory:
@@ -507,6 +608,13 @@ def change_fate_of_a_process(t: Targets) -> object:
 def type_into_terminal(t: Targets) -> object:
     os.close(os.open("/dev/tty", os.O_RDWR))
     return t["secret"]
+
+
+@escape(landlock=False)
+def write_to_terminal_of_the_person(t: Targets) -> object:
+    terminal = os.open(t["terminal"], os.O_WRONLY | os.O_NOCTTY)
+    os.write(terminal, b"write_to_terminal_of_the_person")
+    return ""
 
 
 # -- sockets: each row sends its name --
@@ -544,6 +652,13 @@ def tcp_socket(t: Targets) -> object:
         client.send(b"tcp_socket")
         time.sleep(0.05)
     return ""
+
+
+@escape()
+def socket_of_the_host(t: Targets) -> object:
+    """Of a virtual machine's host, or of this machine's services for it."""
+    socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM).close()
+    return t["secret"]
 
 
 # Rows that would leave something on the machine if they got out.

@@ -27,15 +27,15 @@ def _machine(version: int, problem: str = "", system: str = "linux") -> Machine:
         (_machine(0), "walls: bubblewrap, no wall: abstract sockets"),
         (
             _machine(7, NOT_INSTALLED),
-            "walls: Landlock, no wall: sockets, file modes, names of files",
+            "walls: Landlock, no wall: sockets, file modes, names of files, terminals",
         ),
         (
             _machine(9, NOT_INSTALLED),
-            "walls: Landlock, no wall: file modes, names of files",
+            "walls: Landlock, no wall: file modes, names of files, terminals",
         ),
         (
             _machine(3, NOT_INSTALLED),
-            "walls: Landlock, no wall: signals, sockets, file modes, names of files",
+            "walls: Landlock, no wall: signals, sockets, file modes, names of files, terminals",
         ),
         (
             _machine(2, NOT_INSTALLED),
