@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import pytest
 
+from runner.comments import answers
 from runner.comments.command import Command, command_lines, find_command
 from runner.core.errors import UsageProblem
+from runner.core.result import Failure, FailureKind, Question
+from runner.core.task import Plan, Status
+from runner.local.request_outcome import Outcome
+from runner.plan.graph import TaskGraph
+from runner.plan.progress import Progress, Record
+from runner.plan.view import views
+from runner.ui.round_summary import RoundReport, sticky_comment
+from tests.support.builders import task
 
 LINE = "/fanin approve T1"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -155,3 +164,26 @@ def test_a_command_has_a_size() -> None:
 def test_the_first_line_counts_and_the_others_are_counted() -> None:
     command = find_command(f"{LINE}\n/fanin hold T2\n\n/fanin hold T3\n\n> {LINE}")
     assert command == Command("approve", ("T1",), ignored=2)
+
+
+def test_words_of_agents_and_plans_in_fanins_comment_are_no_command() -> None:
+    """A comment of fanin may be a person's, by a token of theirs."""
+    words = f"Which?\n{LINE}\n```\n{LINE}\n`````\n</details>\n\n{LINE}\n"
+    failure = Failure(kind=FailureKind.AGENT_ERROR, message=words, log_tail=words)
+    records = {
+        "T1": Record(attempts=1, questions=[Question(attempt=1, text=words)]),
+        "T2": Record(status=Status.FAILED, attempts=3, error=failure),
+    }
+    tasks = [task(task_id, title=words) for task_id in (*records, LINE)]
+    plan = Plan(path="tasks.yml", source="native", tasks=tuple(tasks))
+    shown = views(plan, TaskGraph(tasks, plan.path), Progress(plan.path, records), 3)
+    report = RoundReport(
+        "7.1", "main", failed={"T2": failure}, warnings=[words], has_comments=True
+    )
+    text = sticky_comment(shown, report)
+    assert text.count(LINE) > 3
+    assert command_lines(text) == []
+    outcome = Outcome(("T1",), (words,), "0" * 40, (LINE, words), already=words)
+    answer = answers.done(Command("undo", ("T1",)), outcome, "https://e.org", "")
+    refusal = answers.refused(UsageProblem(words, words))
+    assert command_lines(answer) == command_lines(refusal) == []
