@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from runner import agents
-from runner.agents.base import Agent, AttemptFolder, Invocation, is_isolated
+from runner.agents.base import Agent, AttemptFolder, Invocation, Traits, is_isolated
 from runner.agents.process import environment
 from runner.core.task import AgentSettings
 from runner.policy.redaction import SHORTEST, Secrets, is_short
@@ -129,7 +129,21 @@ def steering_of(
     home = Path(variables.get("HOME", "/"))
     if home == folder.home:
         return []
-    return _no_links(home, agent.traits.steering)
+    return [
+        *_no_links(home, agent.traits.steering),
+        *_moved(agent.traits, agent.traits.steering, variables),
+    ]
+
+
+def _moved(
+    traits: Traits, names: Sequence[str], variables: Mapping[str, str]
+) -> Iterator[Path]:
+    """Where paths below HOME are if a variable says where the agent's folder is."""
+    for variable, folder in traits.homes.items():
+        if variable in variables:
+            inside = [name for name in names if name.startswith(f"{folder}/")]
+            texts = [name.removeprefix(f"{folder}/") for name in inside]
+            yield from _no_links(Path(variables[variable]), texts)
 
 
 def _no_links(home: Path, names: Iterable[str]) -> list[Path]:

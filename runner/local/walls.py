@@ -6,7 +6,7 @@ import os
 import pwd
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -19,12 +19,26 @@ from runner.core.task import AgentSettings
 from runner.repo.repository import Repository
 from runner.sandbox.choose import choose
 from runner.sandbox.machine import Machine, look
-from runner.sandbox.rules import Surroundings
+from runner.sandbox.rules import SECRETS, Surroundings
 from runner.sandbox.walls import NO_WALLS, Walls
 
 # Beside the folder that Python takes: programs name these without asking.
 _TEMPORARY: tuple[str, ...] = ("/tmp", "/var/tmp")  # noqa: S108 - they are covered, not used
 _MAX_ALTERNATES = 100  # git follows five
+_FIRST_PERSON = 1000  # UID_MIN of login.defs(5); the users before belong to services
+# Variables that say where a program keeps what it signs in with.
+_PLACES_OF_SECRETS = (
+    *("GNUPGHOME", "GH_CONFIG_DIR", "DOCKER_CONFIG", "NETRC", "PASSWORD_STORE_DIR"),
+    *(
+        "AWS_SHARED_CREDENTIALS_FILE",
+        "AWS_CONFIG_FILE",
+        "AZURE_CONFIG_DIR",
+        "KUBECONFIG",
+    ),
+    *("CLOUDSDK_CONFIG", "PGPASSFILE", "RCLONE_CONFIG", "SOPS_AGE_KEY_FILE"),
+)
+# Variables that move a folder below HOME, for all programs.
+_MOVED_FOLDERS = {"XDG_CONFIG_HOME": ".config", "XDG_DATA_HOME": ".local/share"}
 
 
 def walls_of(repo: Repository, settings: Settings, environ: Mapping[str, str]) -> Walls:
@@ -71,13 +85,14 @@ def surroundings(repo: Repository, environ: Mapping[str, str]) -> Surroundings:
     homes = _homes(environ)
     git_dir = repo.git_dir.resolve()
     logins = {login for agent in presets().values() for login in agent.traits.logins}
+    secrets = tuple(sorted(logins))
     return Surroundings(
         homes,
         tuple(dict.fromkeys(map(Path, (*_TEMPORARY, tempfile.gettempdir())))),
         (repo.root, *_other_work_trees(git_dir), git_dir),
         tuple(_object_folders(git_dir)),
         tuple(_program_folders(environ)),
-        tuple(sorted(logins)),
+        secrets,
         {
             "docker": tuple(_docker_sockets(environ, homes)),
             "ssh-agent": tuple(_ssh_files(environ, homes)),
@@ -87,7 +102,37 @@ def surroundings(repo: Repository, environ: Mapping[str, str]) -> Surroundings:
             "docker": _chosen(environ, "DOCKER_HOST"),
             "ssh-agent": _chosen(environ, "SSH_AUTH_SOCK"),
         },
+        tuple(
+            _secrets_elsewhere(environ, (*SECRETS, *secrets), is_root=os.geteuid() == 0)
+        ),
     )
+
+
+def _secrets_elsewhere(
+    environ: Mapping[str, str], secrets: Sequence[str], *, is_root: bool
+) -> Iterator[Path]:
+    """Where `secrets`, which are below HOME, are as well: where variables say so, and in
+    the homes of all users if it is root who could read them.
+    """
+    for name in _PLACES_OF_SECRETS:
+        for text in environ.get(name, "").split(os.pathsep):
+            yield from _absolute(text)
+    moved = dict(_MOVED_FOLDERS)
+    for agent in presets().values():
+        moved |= agent.traits.homes
+    for name, folder in moved.items():
+        inside = [secret for secret in secrets if secret.startswith(f"{folder}/")]
+        for new in _absolute(environ.get(name)):
+            yield from (new / secret.removeprefix(f"{folder}/") for secret in inside)
+    for home in _homes_of_others() if is_root else ():
+        yield from (home / secret for secret in secrets)
+
+
+def _homes_of_others() -> list[Path]:
+    homes = [
+        Path(user.pw_dir) for user in pwd.getpwall() if user.pw_uid >= _FIRST_PERSON
+    ]
+    return [home for home in homes if home.is_dir()]
 
 
 def _homes(environ: Mapping[str, str]) -> tuple[Path, ...]:

@@ -84,6 +84,7 @@ class Surroundings:
         itself needs to start.
     sockets: name of a kind of socket (`docker`) → where such sockets are, and what a
         program needs beside them; socket_variables: its variables that say so.
+    secrets_elsewhere: what is hidden beside what is in `homes`.
     """
 
     homes: tuple[Path, ...]
@@ -94,6 +95,7 @@ class Surroundings:
     secrets: tuple[str, ...] = ()
     sockets: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
     socket_variables: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    secrets_elsewhere: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -208,7 +210,7 @@ def _hidden(settings: SandboxSettings, around: Surroundings) -> list[Path]:
         hidden += [home / name for name in (*SECRETS, *around.secrets)]
     for paths in around.sockets.values():
         hidden += paths
-    hidden += [*around.temporary, *around.repository]
+    hidden += [*around.secrets_elsewhere, *around.temporary, *around.repository]
     return [*hidden, *_named(settings.hide, around)]
 
 

@@ -23,6 +23,16 @@ def test_an_agent_keeps_its_state_and_does_not_change_what_steers_a_person(
     assert tmp_path / ".claude/settings.json" in steering
 
 
+def test_what_steers_a_person_is_protected_where_a_variable_has_moved_it(
+    tmp_path: Path,
+) -> None:
+    folder = AttemptFolder(tmp_path / "attempt")
+    moved = tmp_path / "moved"
+    variables = {"HOME": str(tmp_path / "home"), "CLAUDE_CONFIG_DIR": str(moved)}
+    assert moved in state_of(CLAUDE, folder, variables)
+    assert moved / "settings.json" in steering_of(CLAUDE, folder, variables)
+
+
 def test_an_isolated_agent_has_its_home_alone(tmp_path: Path) -> None:
     folder = AttemptFolder(tmp_path)
     variables = {"HOME": str(folder.home)}
