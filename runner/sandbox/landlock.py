@@ -1,7 +1,8 @@
 """Landlock by its system calls: confines this process and all that it starts.
 
 What no namespace and no right of Landlock closes is closed by a filter of seccomp, as
-Docker does: the kernel's keyrings, and sockets between a virtual machine and its host.
+Docker does: the kernel's keyrings, sockets between a virtual machine and its host, and
+io_uring, which makes such sockets too.
 
 The supervisor of a program loads this file by its path, in a process that has nothing
 of fanin, so it imports no more than ctypes. It makes the three system calls itself
@@ -71,6 +72,7 @@ _CALLS = {
 }
 _X32 = 0x40000000  # is added to the numbers of x86_64 by programs of 32 bits
 _VSOCK = 40  # AF_VSOCK
+_NEW_RING = 425  # io_uring_setup, on each of them
 # of the filter's machine: load a word, keep bits, jump if ==, >=, >, return
 _LOAD, _AND, _IF_EQUAL, _IF_FROM, _IF_ABOVE, _RETURN = (
     0x20,
@@ -137,10 +139,11 @@ def confine(texts: Sequence[str]) -> None:
 
 
 def _refuse_calls() -> None:
-    """Refuse the system calls of keyrings, and sockets of AF_VSOCK, to this process.
+    """Refuse keyrings, sockets of AF_VSOCK and io_uring to this process and its children.
 
     The keyring of the person's session is inherited, and the user's can be had by its
-    number in every namespace. AF_VSOCK has no namespaces.
+    number in every namespace. AF_VSOCK has no namespaces. io_uring makes sockets past
+    this filter, so that there is none; programs do without it where it is missing.
     """
     program = _filter()
     code = ctypes.create_string_buffer(program, len(program))
@@ -156,7 +159,8 @@ def _filter() -> bytes:
         block = [
             _instruction(_LOAD, _NUMBER_AT),
             _instruction(_AND, ~_X32 & 0xFFFFFFFF),
-            _instruction(_IF_EQUAL, new_socket, then=3),
+            _instruction(_IF_EQUAL, new_socket, then=4),
+            _instruction(_IF_EQUAL, _NEW_RING, then=2),
             _instruction(_IF_FROM, first, otherwise=5),
             _instruction(_IF_ABOVE, last, then=4),
             _instruction(_RETURN, _REFUSE),

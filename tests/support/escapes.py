@@ -344,6 +344,16 @@ def read_through_second_mount(t: Targets) -> object:
 @escape()
 def read_by_ring(t: Targets) -> object:
     """io_uring, whose kernel threads open the file."""
+    path = ctypes.create_string_buffer(os.fsencode(t["secrets"]["ssh_key"]))
+    open_at, in_thread, here = 18, 1 << 4, -100
+    fields = (open_at, in_thread, 0, here, 0, ctypes.addressof(path), 0)
+    return os.read(_by_ring(fields), 4000).decode("latin-1")
+
+
+def _by_ring(fields: tuple[int, ...]) -> int:
+    """The result of one entry of io_uring: operation, flags, priority, descriptor,
+    offset, address, length.
+    """
     ring = ctypes.create_string_buffer(120)
     descriptor = _checked(_libc().syscall(425, 4, ring))
     entries, _ = struct.unpack_from("II", ring.raw)
@@ -351,15 +361,10 @@ def read_by_ring(t: Targets) -> object:
     size = max(sent[6] + 4 * entries, done[5] + 16 * 2 * entries)
     shared = mmap.mmap(descriptor, size)
     entry = mmap.mmap(descriptor, 64 * entries, offset=0x10000000)
-    path = ctypes.create_string_buffer(os.fsencode(t["secrets"]["ssh_key"]))
-    open_at, in_thread = 18, 1 << 4
-    struct.pack_into(
-        "=BBHiQQ", entry, 0, open_at, in_thread, 0, -100, 0, ctypes.addressof(path)
-    )
+    struct.pack_into("=BBHiQQI", entry, 0, *fields)
     struct.pack_into("I", shared, sent[1], 1)
     _checked(_libc().syscall(426, descriptor, 1, 1, 1, None, 0))
-    _, result = struct.unpack_from("=Qi", shared, done[5])
-    return os.read(result, 4000).decode("latin-1")
+    return int(struct.unpack_from("=Qi", shared, done[5])[1])
 
 
 @escape()
@@ -659,6 +664,14 @@ def socket_of_the_host(t: Targets) -> object:
     """Of a virtual machine's host, or of this machine's services for it."""
     socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM).close()
     return t["secret"]
+
+
+@escape()
+def socket_of_the_host_by_ring(t: Targets) -> object:
+    make_socket = 45
+    stream = int(socket.SOCK_STREAM)
+    made = _by_ring((make_socket, 0, 0, socket.AF_VSOCK, stream, 0, 0))
+    return t["secret"] if made >= 0 else ""
 
 
 # Rows that would leave something on the machine if they got out.
