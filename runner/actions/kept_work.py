@@ -1,7 +1,7 @@
 """Kept work on the remote: where the next attempts, which run on other machines, find
-what they go on with.
+what they go on with, and `fanin undo` what each task has changed.
 
-Refs below `refs/fanin/kept` are no branches, so that pushing one starts no workflow.
+Refs below `refs/fanin` are no branches, so that pushing one starts no workflow.
 """
 
 from __future__ import annotations
@@ -33,6 +33,15 @@ class KeptWorkRefs:
         self._push(fan_in.carried, "work that is to be gone on with")
         # By itself: GitHub may refuse it for its size.
         self._push(fan_in.acceptable, "work that a person may accept")
+
+    def push_record(self, record: str, commits: Iterable[str]) -> None:
+        """Push the commit that says what each task of these commits has changed, for
+        `fanin undo`.
+        """
+        from runner.fan_in import landing_record
+
+        refs = {landing_record.name(commit): record for commit in commits}
+        self._push(refs, "what each task has changed")
 
     def _push(self, commits: Mapping[str, str], what: str) -> None:
         new = {

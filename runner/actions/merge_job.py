@@ -450,6 +450,7 @@ class MergeJob:
                 self.kept_work.drop_completed(
                     self.manifest, fan_in, self._branches_of_run
                 )
+                self._record_changes(fan_in, head, update.commit)
                 return self._landed(fan_in, update.commit)
             if update.refused:
                 self.publisher.switch_branch(update)
@@ -457,6 +458,24 @@ class MergeJob:
             f"{self.branch} moved {publisher.TRIES} times while the batch was merged",
             f"nothing is lost: {_QUIET_BRANCH}",
         )
+
+    def _record_changes(self, fan_in: FanIn, head: str, commit: str | None) -> None:
+        """Push what each task has changed where the commits do not say it. `commit` is
+        the one that GitHub made of them, if it did.
+        """
+        from runner.fan_in.landed_changes import landing_commit
+
+        if fan_in.snapshot is None:
+            return
+        record = landing_commit(
+            self.repo,
+            [(self.manifest, self.results, fan_in)],
+            fan_in.snapshot.progress,
+            head,
+            fan_in.tip,
+        )
+        if record is not None:
+            self.kept_work.push_record(record, [commit] if commit else fan_in.commits)
 
     def _landed(self, fan_in: FanIn, commit: str | None = None) -> LandedBatch:
         """The batch as it landed; `commit` is the one that GitHub made, if it did."""

@@ -6,7 +6,7 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from runner.core.errors import UsageProblem
-from runner.fan_in import kept_refs
+from runner.fan_in import kept_refs, landing_record
 from runner.local import accept
 from runner.plan.requests import (
     AcceptRequest,
@@ -70,6 +70,8 @@ def request_of(
         case "hold":
             return HoldRequest(**asked)
         case "undo":
+            # Where tasks landed together, these say what each of them has changed.
+            remote.fetch_refs([f"{landing_record.ROOT}/*"])
             with_dependents = "--with-dependents" in command.options
             return UndoRequest(**asked, with_dependents=with_dependents)
         case _:

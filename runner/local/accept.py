@@ -23,11 +23,11 @@ from runner.core.task import AgentSettings, Task
 from runner.fan_in import kept_refs
 from runner.fan_in.change_review import ChangeReview, Judged
 from runner.fan_in.commit_message import accept_message
+from runner.fan_in.own_files import own_files, with_own_files_of
 from runner.fan_in.union import Candidate, unite
 from runner.local.kept_work import KeptWork, kept_work
 from runner.local.known_secrets import known_secrets
 from runner.local.landings import landing_commits
-from runner.local.own_files import own_files, with_own_files_of
 from runner.local.undo import FileChange
 from runner.local.walls import walls_of
 from runner.plan.requests import AcceptRequest

@@ -17,11 +17,11 @@ from dataclasses import asdict, dataclass, replace
 from runner.core.errors import EnvironmentBroken
 from runner.core.events import CheckoutChanged
 from runner.core.outside_changes import OutsideChange, RunningAttempt, sentence
+from runner.fan_in.landed_changes import MergedBatch
 from runner.local import checkout_changes, doubt
 from runner.local.checkout_changes import BRANCHES, RefMove
 from runner.local.doubt import OutsideWork
 from runner.local.journal import Doubt, Journal
-from runner.local.landed_record import MergedBatch
 from runner.local.observer import MaskingObserver
 from runner.repo import checkout_state, work_tree
 from runner.repo.checkout_state import CheckoutFiles, CheckoutState, Part, Stamps

@@ -21,11 +21,11 @@ from runner.delivery.choice import is_own
 from runner.fan_in import merge_events
 from runner.fan_in.batch_merge import FanIn
 from runner.fan_in.inputs import BatchResults, RunVerify, VerifyStep
+from runner.fan_in.landed_changes import MergedBatch, record_landing
 from runner.fan_in.verify_runs import verified_tree
 from runner.local.checkout_watch import CheckoutWatch
 from runner.local.journal import Journal, WaitingWork
 from runner.local.known_secrets import known_secrets
-from runner.local.landed_record import MergedBatch, record_landing
 from runner.local.observer import MaskingObserver
 from runner.local.result_seals import ResultSeals
 from runner.local.unlanded_work import has_unlanded_work

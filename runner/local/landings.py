@@ -12,8 +12,8 @@ from typing import Any
 from runner.core.errors import UsageProblem
 from runner.core.task import Status
 from runner.fan_in import landing_record
+from runner.fan_in.own_files import IsOwn
 from runner.fan_in.undo import Landed, steps_by_path
-from runner.local.own_files import IsOwn
 from runner.repo.quarantine import Quarantine
 from runner.repo.repository import Repository
 
@@ -131,8 +131,9 @@ def landed_by(
         names = ", ".join(landing.completed)
         raise UsageProblem(
             f"{names} landed together in {landing.commit[:10]} and changed the same "
-            "files; what each of them changed is known only in the repository where "
-            "they ran",
-            f"undo it there, or take all of them out:  git revert {landing.commit[:10]}",
+            "files; what each of them changed is recorded only where they ran",
+            f"git fetch origin '{landing_record.ROOT}/*:{landing_record.ROOT}/*'  after "
+            "a run on GitHub, else undo it where they ran; or take all of them out:  "
+            f"git revert {landing.commit[:10]}",
         )
     return Landed(before, after, steps)

@@ -11,9 +11,9 @@ from runner.core.errors import UsageProblem
 from runner.core.plurals import some_of
 from runner.core.task import Task, TaskRules
 from runner.fan_in.commit_message import undo_message
+from runner.fan_in.own_files import IsOwn, own_files, with_own_files_of
 from runner.fan_in.undo import Landed, Obstacle, named_paths, take_out
 from runner.local.landings import LandingCommit, landed_by, landing_commits
-from runner.local.own_files import IsOwn, own_files, with_own_files_of
 from runner.plan.snapshot import Snapshot, write_progress_blobs
 from runner.plan.task_rules import never_changed
 from runner.repo.quarantine import Quarantine

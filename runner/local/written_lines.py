@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from runner.core.errors import GitFailed, UsageProblem
 from runner.core.task import TaskRules
+from runner.fan_in.own_files import own_files
 from runner.fan_in.undo import named_paths
 from runner.local.landings import LandingCommit, landed_by, landing_commits
-from runner.local.own_files import own_files
 from runner.plan.snapshot import Snapshot
 from runner.plan.task_rules import never_changed
 from runner.repo.repository import Repository

@@ -203,3 +203,30 @@ def test_refs_of_a_remote_are_set_listed_and_deleted(
     project.git("remote", "set-url", "origin", f"file://{tmp_path}/nowhere")
     assert remote.refs(["refs/fanin/*"]) == []
     assert remote.set_refs({one: head})
+
+
+def test_a_clone_can_undo_a_task_that_changed_the_same_file_as_another(
+    project: Project, jobs: Jobs
+) -> None:
+    text = "".join(f"line {number}\n" for number in range(1, 10))
+    project.write("shared", text)
+    project.plan(
+        [
+            {"id": "A", "do": ["replace shared: line 2 -> two"]},
+            {"id": "B", "do": ["replace shared: line 8 -> eight"]},
+        ]
+    )
+    jobs.publish()
+    first = jobs.next()
+    jobs.tasks(first)
+    merged = jobs.merge(first)
+    assert merged.code == 0, merged.log
+    refs = "refs/fanin/landed/*:refs/fanin/landed/*"
+    project.git("pull", "-q", str(jobs.origin), "main")
+    refused = project.cli("undo", "A")
+    assert refused.returncode == 2
+    assert f"git fetch origin '{refs}'" in refused.stderr
+    project.git("fetch", "-q", str(jobs.origin), refs)
+    undone = project.cli("undo", "A")
+    assert undone.returncode == 0, undone.stderr
+    assert (project.root / "shared").read_text() == text.replace("line 8", "eight")

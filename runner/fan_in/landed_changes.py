@@ -1,5 +1,5 @@
-"""Records, before a batch lands, what each of its tasks has changed, if its commits and
-the progress in them do not say it.
+"""Records what each task of a batch that lands has changed, if its commits and the
+progress in them do not say it.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from runner.core.result_folder import Reading
 from runner.fan_in import landing_record
 from runner.fan_in.batch_merge import FanIn
 from runner.fan_in.importing import PackImporter
+from runner.fan_in.own_files import own_files
 from runner.fan_in.undo import Landed, Step, changes_by_task
-from runner.local.own_files import own_files
 from runner.plan.progress import Progress
 from runner.repo.quarantine import Quarantine
 from runner.repo.repository import Repository
@@ -32,30 +32,46 @@ def record_landing(
     """Record what the tasks of these batches have changed, by commits on `head`, if
     `progress`, which lands with them, does not say it. The refs of the record.
     """
+    record = landing_commit(repo, batches, progress, head, commits[-1])
+    if record is None:
+        return []
+    refs = [landing_record.name(commit) for commit in commits]
+    refs = [ref for ref in refs if repo.set_ref(ref, record)]
+    repo.sync_refs(refs)
+    return refs
+
+
+def landing_commit(
+    repo: Repository,
+    batches: Sequence[MergedBatch],
+    progress: Progress,
+    head: str,
+    tip: str,
+) -> str | None:
+    """The commit that records what the tasks have changed between `head` and `tip`; None
+    if `progress` says it, or if a folder of results is gone.
+    """
     landed = [task for _, _, fan_in in batches for task in fan_in.landed]
     if len(landed) < 2:
-        return []
+        return None
     manifest = batches[0][0]
-    before, after = repo.tree(head), repo.tree(commits[-1])
+    before, after = repo.tree(head), repo.tree(tip)
     is_own = own_files(manifest.never, manifest.progress)
     changes = [
         change for change in repo.changes(before, after) if not is_own(change.path)
     ]
     changed = {task: progress.records[task].changed for task in landed}
     if changes_by_task(changes, changed) is not None:
-        return []
+        return None
     with repo.quarantine() as quarantine:
         steps: list[Step] = []
         for batch in batches:
             steps += _steps(repo, quarantine, *batch)
-        if len(steps) < len(landed):  # a result folder is gone
-            return []
+        if len(steps) < len(landed):
+            return None
         record = landing_record.write(quarantine, Landed(before, after, tuple(steps)))
         quarantine.adopt([record], [])
-    refs = [landing_record.name(commit) for commit in commits]
-    refs = [ref for ref in refs if repo.set_ref(ref, record)]
-    repo.sync_refs(refs)
-    return refs
+    return record
 
 
 def _steps(
