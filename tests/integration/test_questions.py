@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from tests.support.command import say
 from tests.support.crashes import die_after, kill_at
 from tests.support.jobs import Jobs
 from tests.support.project import Project
+from tests.support.virtual_clock import VirtualClock
 
 HOSTILE = "Which *database*? \x1b[2J@team <b>"
 SHOWN = "Which *database*? \ufffd[2J@team <b>"
@@ -74,6 +76,26 @@ def test_a_task_that_asks_waits_and_goes_on_with_the_answer_and_its_work(
     assert project.git("show", "HEAD:a") == "one\ntwo"
     assert project.records()["A"]["attempts"] == 2
     assert "questions" not in project.records()["A"]
+
+
+def test_a_question_and_a_gate_wait_for_a_week_of_runs(project: Project) -> None:
+    gate = {"id": "B", "gate": True, "do": ["write b: b"]}
+    project.plan([{**A, "do": [f"ask {HOSTILE}", "append a: two"]}, gate])
+    first = project.run().for_person
+    assert (first.asking, first.gated) == (("A",), ("B",))
+    head = project.git("rev-parse", "HEAD")
+    clock = VirtualClock()
+    for _ in range(7):
+        clock.time += timedelta(days=1)
+        again = project.run(clock=clock).for_person
+        assert (again.asking, again.gated) == (("A",), ("B",))
+    assert began(project) == ["A"], "nothing started, and nothing is paid for again"
+    assert project.git("rev-parse", "HEAD") == head
+    assert say(project.root, "reply", "A", "this").code == 0
+    assert say(project.root, "approve", "B").code == 0
+    clock.time += timedelta(days=1)
+    assert not project.run(clock=clock).for_person
+    assert project.states() == {"A": "completed", "B": "completed"}
 
 
 def test_a_reply_while_a_run_goes_on_starts_the_next_attempt_in_it(
