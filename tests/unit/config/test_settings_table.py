@@ -40,6 +40,7 @@ OWN_OPTIONS = {
     "next": {
         *{"--manifest", "--state", "--retry", "--dry-run", "--runs-on"},
         "--rounds-per-run",
+        "--approve",
     },
     "task": {
         *{"--results", "--manifest", "--manifest-digest", "--show-prompt"},
