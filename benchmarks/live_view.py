@@ -326,7 +326,7 @@ def _follow(
 
     last_line = LastLine(show)
     assert writer.stdout is not None
-    with log.open("wb") as sink:
+    with writer.stdout, log.open("wb") as sink:
         while data := os.read(writer.stdout.fileno(), 2**16):
             sink.write(data)
             last_line.feed(data)

@@ -40,6 +40,14 @@ CHANGES = {
 }
 
 
+@pytest.fixture
+def project(project: Project) -> Project:
+    """One with an identity in its configuration: agents are not given that of the tests."""
+    project.git("config", "user.name", "Tester")
+    project.git("config", "user.email", "tester@example.com")
+    return project
+
+
 def agent(project: Project, script: str) -> dict[str, Any]:
     return {"command": ["sh", "-c", script, str(project.root)]}
 

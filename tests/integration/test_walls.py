@@ -91,11 +91,13 @@ def test_a_run_works_within_walls_and_says_which_stand(
     home.mkdir()
     agent = tmp_path / "agent.py"
     agent.write_text(_AGENT)
+    # Not that of an environment, which may be below the hidden folder for temporary files.
+    python = str(Path(sys.executable).resolve())
     project.plan(
         [{"id": "A", "verify": f"! ls {project.root}/README.md; test -f work.txt"}],
         setup=f"! ls {project.root}/README.md; echo x > set-up.ignored",
         verify=f"test -f set-up.ignored; ! ls {project.root}/README.md; {own}",
-        agent={"command": [sys.executable, str(agent)]},
+        agent={"command": [python, str(agent)]},
         sandbox="auto",
     )
     observer = Quiet()
