@@ -43,8 +43,7 @@ CHANGES = {
 @pytest.fixture
 def project(project: Project) -> Project:
     """One with an identity in its configuration: agents are not given that of the tests."""
-    project.git("config", "user.name", "Tester")
-    project.git("config", "user.email", "tester@example.com")
+    project.set_identity()
     return project
 
 

@@ -108,9 +108,7 @@ def landed(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = Project(folder / "repo", folder / "log")
     project.root.mkdir()
     project.git("init", "-q", "-b", "main")
-    # This is made before the environment of a test has an identity.
-    for name, value in (("name", "Tester"), ("email", "tester@example.com")):
-        project.git("config", f"user.{name}", value)
+    project.set_identity()
     project.write(".github/workflows/fanin.yml", CALLER)
     project.plan(TASKS)
     project.git("switch", "-qc", "fanin/4711")

@@ -43,9 +43,7 @@ def landed(
     project = Project(folder / "repo", folder / "log")
     project.root.mkdir()
     project.git("init", "-q", "-b", "main")
-    # This is made before the environment of a test has an identity.
-    for name, value in (("name", "Tester"), ("email", "tester@example.com")):
-        project.git("config", f"user.{name}", value)
+    project.set_identity()
     project.write("shared", SHARED)
     project.plan(TASKS, **request.param)
     project.run()

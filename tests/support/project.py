@@ -94,6 +94,11 @@ class Project:
             raise AssertionError(f"git {argv}: {done.stderr}")
         return done.stdout.strip()
 
+    def set_identity(self) -> None:
+        """Say who commits: for programs, and fixtures, without the environment of a test."""
+        self.git("config", "user.name", "Tester")
+        self.git("config", "user.email", "tester@example.com")
+
     def write(self, path: str, text: str) -> None:
         (self.root / path).parent.mkdir(parents=True, exist_ok=True)
         (self.root / path).write_text(text)
