@@ -7,7 +7,7 @@ that this one does not know.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -156,7 +156,7 @@ class RunView:
     """What has happened in a run so far. `apply` takes the next event.
 
     `planned` is the plan at the start, `tasks` those that have run or landed since.
-    `running`, `verifying` and `wait` are what goes on now. `busy_seconds` is the sum of
+    `running`, `verifying` (by batch and step) and `wait` are what goes on now. `busy_seconds` is the sum of
     the durations of all attempts. `outside` is what somebody else changed meanwhile.
     """
 
@@ -165,7 +165,7 @@ class RunView:
     planned: dict[str, PlannedTask] = field(default_factory=dict)
     tasks: dict[str, TaskRun] = field(default_factory=dict)
     running: dict[tuple[str, str], AttemptView] = field(default_factory=dict)
-    verifying: dict[str, VerifyView] = field(default_factory=dict)
+    verifying: dict[tuple[str, int], VerifyView] = field(default_factory=dict)
     wait: Waiting | None = None
     notes: list[str] = field(default_factory=list)
     outside: list[CheckoutChanged] = field(default_factory=list)
@@ -378,21 +378,26 @@ class RunView:
             self._ended = _plus(self._ended, event.usage)
 
     def _begin_verify(self, event: VerifyStarted) -> None:
-        self.verifying[event.batch] = VerifyView(event, self.time)
-        self._change_states(event.batch, AttemptState.FINISHED, AttemptState.VERIFYING)
+        self.verifying[event.batch, event.step] = VerifyView(event, self.time)
+        self._change_states(event.tasks, AttemptState.FINISHED, AttemptState.VERIFYING)
 
     def _end_verify(self, event: VerifyEnded) -> None:
-        self.verifying.pop(event.batch, None)
-        self._change_states(event.batch, AttemptState.VERIFYING, AttemptState.FINISHED)
+        begun = self.verifying.pop((event.batch, event.step), None)
+        others = {task for each in self.verifying.values() for task in each.event.tasks}
+        task_ids = event.tasks if begun is None else begun.event.tasks
+        over = [task for task in task_ids if task not in others]
+        self._change_states(over, AttemptState.VERIFYING, AttemptState.FINISHED)
 
     def _merge(self, event: ResultMerged) -> None:
         attempt = self._attempt(event)
         attempt.state, attempt.kept = AttemptState.MERGED, event.kept
 
-    def _change_states(self, batch: str, old: AttemptState, new: AttemptState) -> None:
-        for task in self.tasks.values():
-            attempt = task.last
-            if attempt and attempt.batch == batch and attempt.state is old:
+    def _change_states(
+        self, task_ids: Sequence[str], old: AttemptState, new: AttemptState
+    ) -> None:
+        for task_id in task_ids:
+            attempt = self.tasks[task_id].last if task_id in self.tasks else None
+            if attempt and attempt.state is old:
                 attempt.state = new
 
     def _refuse(self, event: ResultRefused) -> None:

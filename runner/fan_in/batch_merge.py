@@ -513,14 +513,14 @@ class BatchMerge:
         runs = VerifyRuns(verification.verify, self.quarantine, self.manifest)
         green_trees = {self.head_tree}
 
-        def are_green(subsets: Sequence[Sequence[Candidate]]) -> list[bool]:
+        def are_green(subsets: Sequence[Sequence[Candidate]]) -> list[bool | None]:
             trees = [self.last_tree(self.unite(subset)) for subset in subsets]
             commits = [self._commit(tree, "verify") for tree in trees]
             steps = [
                 runs.step(commit, _ids_of(subset))
                 for commit, subset in zip(commits, subsets, strict=True)
             ]
-            verdicts = [failure is None for failure in runs.failures(steps)]
+            verdicts = [_is_green(failure) for failure in runs.failures(steps)]
             green_trees.update(itertools.compress(trees, verdicts))
             return verdicts
 
@@ -735,6 +735,13 @@ class BatchMerge:
             self.quarantine, self.snapshot, recorded, self.manifest.progress
         )
         return self.quarantine.write_tree(tree, files)
+
+
+def _is_green(failure: Failure | None) -> bool | None:
+    """Whether a tree is green; None if verify was ended before it could say."""
+    if failure is not None and not failure.counted:
+        return None
+    return failure is None
 
 
 def _with_grants(snapshot: Snapshot, manifest: Manifest) -> Progress:

@@ -55,6 +55,14 @@ class CulpritSearch(Generic[T]):
             wanted = _splits(self._red_length, free)
         return [self._set(length) for length in wanted[:free]]
 
+    def is_useful(self, items: Sequence[T]) -> bool:
+        """Whether the verdict of a set that is being verified can still decide anything.
+
+        Not on top of a red one, nor below a green one.
+        """
+        length = self._length(items)
+        return length > 0 and (self._red_length is None or length < self._red_length)
+
     def record(self, items: Sequence[T], *, is_green: bool) -> None:
         """Take in the verdict of a set, which may be about what has changed since."""
         length = self._length(items)
@@ -87,18 +95,20 @@ class CulpritSearch(Generic[T]):
 
 def culprits(
     items: Sequence[T],
-    are_green: Callable[[Sequence[Sequence[T]]], Sequence[bool]],
+    are_green: Callable[[Sequence[Sequence[T]]], Sequence[bool | None]],
     at_once: int = 1,
 ) -> list[T]:
     """The items to send back so that the rest is green; none if all are green together.
 
-    `are_green` is called with at most `at_once` ordered subsets, none of them empty.
+    `are_green` is called with at most `at_once` ordered subsets, none of them empty. None
+    is for one that the verdict of another has made useless.
     """
     search = CulpritSearch(items)
     while not search.is_over:
         sets = search.next_sets(at_once, ())
         for each, is_green in zip(sets, are_green(sets), strict=True):
-            search.record(each, is_green=is_green)
+            if is_green is not None:
+                search.record(each, is_green=is_green)
     return search.guilty
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,8 @@ class VerifyStep:
     `tree` is the commit's without the progress file, which no verdict depends on.
     `tasks` are the ids of those whose work is in it. `number` counts the steps of one
     merge, from 1. `bisecting`: the whole was red, and this step helps to find the
-    culprit. `repeated`: the same tree was red before.
+    culprit. `repeated`: the same tree was red before. Setting `cancel` ends the command,
+    as nobody needs to know any more; then its failure is one that does not count.
     """
 
     commit: str
@@ -34,6 +36,9 @@ class VerifyStep:
     number: int = 1
     bisecting: bool = False
     repeated: bool = False
+    cancel: threading.Event = field(
+        default_factory=threading.Event, compare=False, repr=False
+    )
 
 
 # a merged tree → why it is red, None if it is green

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
 
 from runner.core.errors import EnvironmentBroken
@@ -48,11 +48,18 @@ class VerifyRuns:
         return confirmed_failure(self._run, step, self._retries)
 
     def failures(self, steps: Sequence[VerifyStep]) -> list[Failure | None]:
-        """`failure` of each, all at once; red ones are noted."""
+        """`failure` of each, all at once; red ones are noted.
+
+        Each tree is on top of the one before it. What is on top of a red one ends at
+        once, and so does what is below a green one: their failures do not count.
+        """
         with ThreadPoolExecutor(len(steps)) as pool:
-            verdicts = list(pool.map(self.failure, steps))
+            runs = [pool.submit(self.failure, step) for step in steps]
+            for run in as_completed(runs):
+                _end_useless(steps, runs.index(run), run.result())
+        verdicts = [run.result() for run in runs]
         for step, failure in zip(steps, verdicts, strict=True):
-            if failure is not None:
+            if failure is not None and failure.counted:
                 self.note_red(step.tasks, failure)
         return verdicts
 
@@ -77,16 +84,34 @@ class VerifyRuns:
         return self._verify(replace(step, number=next(self._numbers)))
 
 
+def _end_useless(
+    steps: Sequence[VerifyStep], position: int, failure: Failure | None
+) -> None:
+    """End what the verdict of the step at `position` makes useless."""
+    useless: Sequence[VerifyStep] = ()
+    if failure is None:
+        useless = steps[:position]
+    elif failure.counted:
+        useless = steps[position + 1 :]
+    for step in useless:
+        step.cancel.set()
+
+
 def confirmed_failure(
     verify: VerifyCommit, step: VerifyStep, retries: int
 ) -> Failure | None:
-    """Why a tree is red each time that it is verified, None if it is green once."""
+    """Why a tree is red each time that it is verified, None if it is green once.
+
+    A failure that does not count if `step.cancel` has ended the command.
+    """
     failure = verify(step)
     for retry in range(1, retries + 1):
-        if failure is None:
-            return None
+        if failure is None or not failure.counted:
+            break
         again = replace(step, number=step.number + retry, repeated=True)
-        failure = verify(again) and failure
+        repeated = verify(again)
+        if repeated is None or not repeated.counted:
+            failure = repeated
     return failure
 
 

@@ -8,6 +8,7 @@ meanwhile are merged on top of what is still being verified.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import (
     FIRST_COMPLETED,
@@ -44,6 +45,15 @@ class MergedResult(NamedTuple):
     fan_in: FanIn
     kept: dict[str, str]
     snapshot: Snapshot
+
+
+class _Run(NamedTuple):
+    """The batches of a tree that is being verified, none for the head alone; and what
+    ends that.
+    """
+
+    manifests: tuple[Manifest, ...]
+    cancel: threading.Event
 
 
 @dataclass(frozen=True)
@@ -90,19 +100,20 @@ class JointMerge:
         self._chain: list[MergedResult] = []
         self._search: CulpritSearch[Manifest] = CulpritSearch()
         self._runs: VerifyRuns | None = None
-        # The batches of a tree that is being verified; none for the head alone.
-        self._running: dict[Future[Failure | None], tuple[Manifest, ...]] = {}
+        self._running: dict[Future[Failure | None], _Run] = {}
+        # what was useless and is being ended
+        self._ending: set[Future[Failure | None]] = set()
         # whether the head is red without any of the results; None: not known
         self._head_is_red: bool | None = None
 
     @property
     def is_over(self) -> bool:
         """Whether everything that was added is taken, and nothing runs any more."""
-        return not self._chain and not self._running
+        return not self._chain and not self._running and not self._ending
 
     def has_room_for(self, manifest: Manifest) -> bool:
         """Whether the result can be verified now, on top of what is being verified."""
-        if len(self._running) >= self._at_once:
+        if self._free <= 0:
             return False
         if self._search.is_splitting or self._search.guilty:
             return False
@@ -131,16 +142,22 @@ class JointMerge:
         while self._search.guilty and self._head_is_red is not None:
             decided.append(self._send_back())
             decided += self._take_decided()
+        self._end_useless()
         self._start_verifying()
         return MergedResults(tuple(decided), self.head)
 
     def wait(self) -> None:
         """Wait until one of the trees is verified, if any is being verified."""
-        wait(self._running, return_when=FIRST_COMPLETED)
+        wait([*self._running, *self._ending], return_when=FIRST_COMPLETED)
 
     def wait_for_all(self) -> None:
         """Wait until nothing runs."""
-        wait(self._running)
+        wait([*self._running, *self._ending])
+
+    def end_all(self) -> None:
+        """End all that runs, as nobody asks for it any more."""
+        for run in self._running.values():
+            run.cancel.set()
 
     # -- merge --
 
@@ -178,13 +195,31 @@ class JointMerge:
         """Begin to verify what the search asks for, as far as there is room."""
         if self._runs is None:
             return
+        running = [run.manifests for run in self._running.values()]
         if self._search.guilty:
-            if () not in self._running.values():
+            if () not in running:
                 self._verify(self._runs, ())
             return
-        free = self._at_once - len(self._running)
-        for manifests in self._search.next_sets(free, list(self._running.values())):
+        for manifests in self._search.next_sets(self._free, running):
             self._verify(self._runs, tuple(manifests))
+
+    @property
+    def _free(self) -> int:
+        """How many more trees may be verified now."""
+        return max(0, self._at_once - len(self._running) - len(self._ending))
+
+    def _end_useless(self) -> None:
+        """End what runs on a tree that cannot land any more, or lands in any case."""
+        self._ending = {run for run in self._ending if not run.done()}
+        for verdict, run in list(self._running.items()):
+            if run.manifests:
+                is_useful = self._search.is_useful(run.manifests)
+            else:
+                is_useful = self._head_is_red is None
+            if not is_useful:
+                run.cancel.set()
+                del self._running[verdict]
+                self._ending.add(verdict)
 
     def _verify(self, runs: VerifyRuns, manifests: tuple[Manifest, ...]) -> None:
         """Begin to verify the tree in which the last of the batches was merged."""
@@ -194,12 +229,12 @@ class JointMerge:
                 commit = each.fan_in.tip
         step = runs.step(commit, [_task_id(manifest) for manifest in manifests])
         verdict = self._pool.submit(runs.failure, step)
-        self._running[verdict] = manifests
+        self._running[verdict] = _Run(manifests, step.cancel)
         verdict.add_done_callback(lambda _: self._on_verdict())
 
     def _record_verdicts(self) -> None:
         for verdict in [each for each in self._running if each.done()]:
-            manifests = self._running.pop(verdict)
+            manifests = self._running.pop(verdict).manifests
             failure = verdict.result()
             if not manifests:
                 self._head_is_red = failure is not None
@@ -311,7 +346,8 @@ class VerifiedMerge:
         return self._joint.is_over
 
     def close(self) -> None:
-        """Wait until nothing runs, and leave no quarantine behind."""
+        """End what still runs, and leave no quarantine behind."""
+        self._joint.end_all()
         self._joint.wait_for_all()
         self._quarantine_end.close()
 

@@ -5,17 +5,23 @@ files. Work that cannot land now waits on a branch of its own.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
 from runner import pipeline
 from runner.attempt.attempt import AttemptContext, VerifyCommand, verify_commit
 from runner.config.settings import Settings
-from runner.core.errors import EnvironmentBroken, Interrupted, UsageProblem
+from runner.core.cancellation import Cancellation
+from runner.core.errors import (
+    EnvironmentBroken,
+    FaninError,
+    Interrupted,
+    UsageProblem,
+)
 from runner.core.events import CommitLanded
 from runner.core.manifest import Manifest
-from runner.core.result import Failure
+from runner.core.result import Failure, FailureKind
 from runner.core.task import PlanSettings
 from runner.delivery.choice import is_own
 from runner.fan_in import merge_events
@@ -47,6 +53,10 @@ from runner.repo.repository import Repository
 
 # The branch moves when somebody commits meanwhile; each try merges on its new head.
 TRIES = 20
+_NO_LONGER_NEEDED = Failure(
+    kind=FailureKind.INTERRUPTED,
+    message="no longer needed: another tree has decided it",
+)
 
 
 class BranchLander:
@@ -281,11 +291,13 @@ class BranchLander:
         """Return why the command fails on the tree, None if it succeeds, or has
         succeeded on an equal one lately.
 
-        Raises Interrupted if the run is to stop before the command has ended.
+        Its failure does not count if `step.cancel` has ended it. Raises Interrupted if
+        the run is to stop before the command has ended.
         """
-        cancel = self._attempt_context.cancel
-        if cancel is not None and cancel.is_set():
+        if self._is_stopping:
             raise _not_verified()
+        if step.cancel.is_set():
+            return _NO_LONGER_NEEDED
         key = self._verdict_key(verify, step.tree)
         if (age := self._verdicts.green_since(key)) is not None:
             self._observer.note(f"verify is not run: this tree was green {age} ago")
@@ -294,22 +306,45 @@ class BranchLander:
             batch,
             step,
             verify.command,
-            partial(
-                verify_commit,
+            partial(self._verify_commit, verify, step, scratch),
+            self._observer.observe,
+        )
+        if failure is not None and not failure.counted:
+            # No task is to blame: the batch stays open for the next run.
+            if self._is_stopping:
+                raise _not_verified()
+            return failure
+        if key == self._verdict_key(verify, step.tree):
+            self._verdicts.record(key, verify.command, failure)
+        return failure
+
+    @property
+    def _is_stopping(self) -> bool:
+        cancel = self._attempt_context.cancel
+        return cancel is not None and cancel.is_set()
+
+    def _verify_commit(
+        self, verify: VerifyCommand, step: VerifyStep, scratch: Path
+    ) -> Failure | None:
+        """`run_verify` without a look at earlier verdicts."""
+        context = self._attempt_context
+        cancel = Cancellation(step.cancel, context.cancel)
+        try:
+            failure = verify_commit(
                 verify,
                 self._repo.origin,
                 step.commit,
                 step.objects,
                 scratch,
-                self._attempt_context,
-            ),
-            self._observer.observe,
-        )
-        # No task is to blame: the batch stays open for the next run.
-        if failure is not None and not failure.counted:
-            raise _not_verified()
-        if key == self._verdict_key(verify, step.tree):
-            self._verdicts.record(key, verify.command, failure)
+                replace(context, cancel=cancel),
+            )
+        except FaninError:
+            # The preparation of its checkout was broken off.
+            if not step.cancel.is_set():
+                raise
+            return _NO_LONGER_NEEDED
+        if step.cancel.is_set() and failure is not None and not failure.counted:
+            return _NO_LONGER_NEEDED
         return failure
 
     def _verdict_key(self, verify: VerifyCommand, tree: str) -> str:

@@ -52,7 +52,7 @@ class Timeline:
     over: dict[AttemptKey, float] = field(default_factory=dict)
     verifies: list[tuple[float, VerifyEnded]] = field(default_factory=list)
     pauses: list[Wait] = field(default_factory=list)
-    _verifying: dict[str, float] = field(default_factory=dict)
+    _verifying: dict[tuple[str, int], float] = field(default_factory=dict)
     _pause: tuple[float, str] | None = None
 
     def apply(self, event: RunEvent) -> None:
@@ -67,9 +67,10 @@ class Timeline:
             case ResultRefused() | AttemptEnded():
                 self.over[event.batch, event.task, event.attempt] = now
             case VerifyStarted():
-                self._verifying[event.batch] = now
+                self._verifying[event.batch, event.step] = now
             case VerifyEnded():
-                start = self._verifying.pop(event.batch, now - event.seconds)
+                begun = self._verifying.pop((event.batch, event.step), None)
+                start = now - event.seconds if begun is None else begun
                 self.verifies.append((start, event))
             case CommitLanded():
                 self.landed.update(dict.fromkeys(event.tasks, now))

@@ -24,6 +24,7 @@ _MAX_IDS = 3  # that a line names
 _BAR = 24  # columns
 # Rows that are not of agents: header, two of progress, verify or wait, the cursor.
 _OTHER_ROWS = 5
+_MAX_VERIFIES = 4  # rows
 _WIDE = 120  # columns, from which on titles have room beside the last line
 _TITLE = 32  # columns
 _AGENT = 30  # columns
@@ -38,16 +39,17 @@ def frame(view: RunView, width: int, height: int, now: float) -> list[Line]:
     if view.start is None:
         return []
     lines = [_header(view), *_progress(view, now)]
-    rows = max(1, min(height - _OTHER_ROWS, height // 2))
+    verifying = list(view.verifying.values())
+    more_verifies = len(verifying[1:_MAX_VERIFIES])
+    rows = max(1, min(height - _OTHER_ROWS - more_verifies, height // 2))
     running = list(view.running.values())
     shown = running if len(running) <= rows else running[: rows - 1]
     lines += _agents(shown, width, now)
     if len(shown) < len(running):
         more = len(running) - len(shown)
         lines.append(Line.of(Span(f"  … and {more} more at work", "dim")))
-    for verify in list(view.verifying.values())[:1]:
-        lines.append(_verify(verify, now))
-    if not view.verifying and (merging := _merging(view)):
+    lines += [_verify(verify, now) for verify in verifying[:_MAX_VERIFIES]]
+    if not verifying and (merging := _merging(view)):
         ids = one_line(some_of(merging[:_MAX_IDS], len(merging)))
         lines.append(Line.of("  ", Span("◆", "cyan"), f" merging  {ids}"))
     if view.wait is not None and not running:

@@ -177,7 +177,10 @@ def _verify_ended(event: VerifyEnded) -> EventLines:
         return EventLines((Line.of(f"  • verify{_step(event)} is green", seconds),))
     if failure.kind is FailureKind.INTERRUPTED:
         line = Line.of(
-            "  ", Span("■", "yellow"), f" verify{_step(event)} stopped", seconds
+            "  ",
+            Span("■", "yellow"),
+            f" verify{_step(event)} stopped: {one_line(failure.message)}",
+            seconds,
         )
         return EventLines((line,))
     first, *more = _reason(failure)

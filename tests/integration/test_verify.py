@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.core.events import Note, VerifyStarted
+from runner.core.events import Note, VerifyEnded, VerifyStarted
 from tests.support.project import Project, Quiet
 
 
@@ -95,6 +95,34 @@ def test_a_result_is_verified_on_top_of_one_that_is_still_being_verified(
     verified = [each for each in observer.events if isinstance(each, VerifyStarted)]
     assert [each.tasks for each in verified] == [("A",), ("A", "B")]
     assert len(set(slots.read_text().split())) == 2
+
+
+def test_what_is_verified_on_top_of_a_red_tree_is_ended_at_once(
+    project: Project, tmp_path: Path
+) -> None:
+    begun, over = tmp_path / "begun", tmp_path / "over"
+    on_top = f"touch {begun}; sleep 60; touch {over}; exit"
+    red = f"for i in $(seq 300); do test -e {begun} && break; sleep 0.1; done; exit 1"
+    project.plan(
+        [
+            {"id": "A", "do": ["write a: x"]},
+            {"id": "B", "do": ["sleep 1", "write b: x"]},
+        ],
+        schedule="rolling",
+        max_attempts=1,
+        max_concurrent=2,
+        verify_concurrent=2,
+        verify=f"test -e a || exit 0; if test -e b; then {on_top}; fi; {red}",
+        verify_retries=0,
+    )
+    observer = Quiet()
+    project.run(observer)
+    assert project.states() == {"A": "failed", "B": "completed"}
+    assert not over.exists()
+    ended = [each for each in observer.events if isinstance(each, VerifyEnded)]
+    [on_top_of_red] = [each.failure for each in ended if each.tasks == ("A", "B")]
+    assert on_top_of_red is not None
+    assert on_top_of_red.kind == "interrupted"
 
 
 def test_a_flaky_test_is_named_at_the_end_and_by_the_commands_that_look(

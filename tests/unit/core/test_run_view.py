@@ -247,7 +247,21 @@ def test_the_steps_of_a_bisection_are_one_verify() -> None:
     view.apply(verified(failure(FailureKind.VERIFY)))
     view.apply(verify("A", step=2))
     assert [each.event.step for each in view.verifying.values()] == [2]
-    assert view.verifying["r.1"].started == T0 + 50
+    assert view.verifying["r.1", 2].started == T0 + 50
+
+
+def test_trees_that_are_verified_at_once_are_each_shown_until_they_end() -> None:
+    events = [each for name in "AB" for each in (started(name), ended(name, 1))]
+    view = fold([*begin(), *events, verify("A"), verify("A", "B", step=2)])
+    assert [each.event.tasks for each in view.verifying.values()] == [
+        ("A",),
+        ("A", "B"),
+    ]
+    view.apply(verified())
+    assert [state(view, name) for name in "AB"] == ["verifying", "verifying"]
+    view.apply(verified().model_copy(update={"step": 2}))
+    assert [state(view, name) for name in "AB"] == ["finished", "finished"]
+    assert not view.verifying
 
 
 def test_the_progress_counts_what_the_run_is_about() -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
+from runner.fan_in.culprits import CulpritSearch, culprits
 from tests.support.culprit_search import culprits_of
 
 
@@ -27,3 +30,23 @@ def test_few_checks_are_enough_to_find_the_culprits(
     sent_back, calls = culprits_of(lambda subset: not guilty & set(subset), count)
     assert sent_back == sorted(guilty)
     assert calls <= max_checks
+
+
+def test_a_verdict_is_useful_below_a_red_set_and_above_a_green_one() -> None:
+    search = CulpritSearch("ABCD")
+    search.record("ABC", is_green=False)
+    search.record("A", is_green=True)
+    useful = [items for items in ("A", "AB", "ABC", "ABCD") if search.is_useful(items)]
+    assert useful == ["AB"]
+
+
+def test_sets_whose_verdict_another_one_has_made_useless_decide_nothing() -> None:
+    def are_green(subsets: Sequence[Sequence[int]]) -> list[bool | None]:
+        verdicts: list[bool | None] = [2 not in subset for subset in subsets]
+        # only the shortest red one has ended
+        for position in range(len(verdicts)):
+            if False in verdicts[:position]:
+                verdicts[position] = None
+        return verdicts
+
+    assert culprits(range(8), are_green, at_once=3) == [2]

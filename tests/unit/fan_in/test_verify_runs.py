@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import cast
 
 from runner.core.result import Failure, FailureKind
-from runner.fan_in.inputs import VerifyStep
+from runner.fan_in.inputs import VerifyCommit, VerifyStep
 from runner.fan_in.verify_runs import VerifyRuns, failure_of
 from runner.repo.quarantine import Quarantine
 from tests.support import builders
@@ -29,6 +29,9 @@ class Command:
         return next(self._results)
 
 
+ENDED = Failure(kind=FailureKind.INTERRUPTED, message="no longer needed")
+
+
 class Trees:
     """Stands in for a quarantine: a commit's tree has the commit's name."""
 
@@ -41,6 +44,14 @@ class Trees:
 def runs(command: Command, retries: int = 1) -> VerifyRuns:
     manifest = builders.manifest(verify="x", verify_retries=retries)
     return VerifyRuns(command, cast(Quarantine, Trees()), manifest)
+
+
+def failures_of(verify: VerifyCommit) -> list[Failure | None]:
+    """What is said of the trees of A and of A with B, verified at once."""
+    manifest = builders.manifest(verify="x", verify_retries=0)
+    checked = VerifyRuns(verify, cast(Quarantine, Trees()), manifest)
+    steps = [checked.step("c", ids) for ids in (["A"], ["A", "B"])]
+    return checked.failures(steps)
 
 
 def test_a_failure_that_a_repetition_does_not_confirm_is_none() -> None:
@@ -103,3 +114,34 @@ def test_where_the_branch_is_red_too_no_task_is_to_blame() -> None:
     failure = failure_of("A", {("A",): red()}, head_is_red=True)
     assert failure.kind is FailureKind.BASE_RED
     assert "the branch is red without this work too" in failure.message
+
+
+def test_what_is_on_top_of_a_red_tree_ends_at_once() -> None:
+    def verify(step: VerifyStep) -> Failure | None:
+        if step.tasks == ("A",):
+            return red()
+        assert step.cancel.wait(30)
+        return ENDED
+
+    first, second = failures_of(verify)
+    assert first is not None
+    assert first.message == "red"
+    assert second is ENDED
+
+
+def test_what_is_below_a_green_tree_ends_at_once() -> None:
+    def verify(step: VerifyStep) -> Failure | None:
+        if step.tasks == ("A", "B"):
+            return None
+        assert step.cancel.wait(30)
+        return ENDED
+
+    assert failures_of(verify) == [ENDED, None]
+
+
+def test_a_run_that_was_ended_is_neither_repeated_nor_a_red_tree() -> None:
+    command = Command(red(), ENDED)
+    checked = runs(command, retries=3)
+    assert checked.failures([checked.step("c", ["A"])]) == [ENDED]
+    assert not checked.red
+    assert len(command.steps) == 2

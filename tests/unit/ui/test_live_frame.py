@@ -150,7 +150,9 @@ def test_many_tasks_fit_on_the_screen(width: int, height: int) -> None:
     ids = [f"a-task-with-a-long-name-{i}" for i in range(256)]
     events: list[RunEvent] = [started(task) for task in ids]
     events += [output(task, "日本語 text " * 30) for task in ids]
-    view = run(256, *events, VerifyStarted(batch="b", commit=COMMIT, command="pytest"))
+    verify = VerifyStarted(batch="b", commit=COMMIT, command="pytest")
+    events += [verify.model_copy(update={"step": step}) for step in range(9)]
+    view = run(256, *events)
     lines = shown(view, width, height)
     assert len(lines) < height
     assert all(cell_len(line) <= width for line in lines)
@@ -174,8 +176,20 @@ def test_the_steps_of_verify_are_shown() -> None:
     view.apply(verify.model_copy(update=step))
     text = "  ◆ verify  1:15  step 2, to find what makes it red:  A  pytest"
     assert shown(view)[3] == text
+    view.apply(VerifyEnded(batch="b", commit=COMMIT, seconds=1, step=2))
     view.apply(verify.model_copy(update={"repeated": True, "tasks": ()}))
     assert shown(view)[3] == "  ◆ verify  1:15  once more  the branch alone  pytest"
+
+
+def test_trees_that_are_verified_at_once_have_a_line_each() -> None:
+    first = VerifyStarted(
+        time=START, batch="b", commit=COMMIT, command="pytest", tasks=("A",)
+    )
+    second = first.model_copy(update={"tasks": ("A", "B"), "step": 2})
+    assert shown(run(2, first, second))[3:] == [
+        "  ◆ verify  1:15  A  pytest",
+        "  ◆ verify  1:15  A, B  pytest",
+    ]
 
 
 def test_a_merge_and_a_wait_are_shown() -> None:

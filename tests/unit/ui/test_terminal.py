@@ -218,7 +218,7 @@ def test_no_text_of_a_plan_or_an_agent_acts_on_the_terminal() -> None:
         ),
         (
             verify_ended(Failure(kind=FailureKind.INTERRUPTED, message="stopped")),
-            ["  ■ verify stopped  2.5 s"],
+            ["  ■ verify stopped: stopped  2.5 s"],
         ),
         (
             verify_started(bisecting=True, step=3, tasks=("A", "B")),
