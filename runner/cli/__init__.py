@@ -1,13 +1,15 @@
 """The command line. A command parses, opens the repository, calls one step and returns
 its exit code.
 
-`main` is the only error boundary. Every command imports what it uses inside its
-function, so that `fanin --help` and the task job load neither networkx nor GitPython
-nor rich.
+`main` is the only error boundary. The module of a command is imported when it is asked
+for, and every command imports what it uses inside its function, so that `fanin --help`
+and the task job load neither networkx nor GitPython nor rich.
 """
 
 from __future__ import annotations
 
+import gc
+import importlib
 import io
 import os
 import sys
@@ -19,42 +21,47 @@ import click
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 from runner import __version__
-from runner.cli import (
-    doctor,
-    html_report,
-    init,
-    inspect,
-    issues,
-    jobs,
-    progress,
-    run,
-    show,
-    simulate,
-    start,
-    status,
-    work,
-)
 from runner.core.errors import EXIT_DONE, EXIT_INTERRUPTED, FaninError
 
 EXIT_USAGE = 2
 EXIT_ENVIRONMENT = 3
 
-# The sections of `fanin --help`.
-SECTIONS: dict[str, tuple[click.Command, ...]] = {
-    "Run": run.COMMANDS,
-    "Inspect": (
-        *status.COMMANDS,
-        *show.COMMANDS,
-        *inspect.COMMANDS,
-        *work.COMMANDS,
-        *html_report.COMMANDS,
-        *simulate.COMMANDS,
-        *doctor.COMMANDS,
-    ),
-    "Change the progress": progress.COMMANDS,
-    "Get started": (*init.COMMANDS, *start.COMMANDS),
-    "GitHub issues": issues.COMMANDS,
-    "Jobs of GitHub Actions": jobs.COMMANDS,
+# The sections of `fanin --help`: the names of the commands, and the module of each.
+SECTIONS: dict[str, dict[str, str]] = {
+    "Run": {"run": "run"},
+    "Inspect": {
+        "status": "status",
+        "show": "show",
+        "check": "inspect",
+        "graph": "inspect",
+        "agents": "inspect",
+        "log": "work",
+        "diff": "work",
+        "kept": "work",
+        "report": "html_report",
+        "simulate": "simulate",
+        "doctor": "doctor",
+    },
+    "Change the progress": {
+        "retry": "progress",
+        "skip": "progress",
+        "hold": "progress",
+        "approve": "progress",
+        "reply": "progress",
+        "undo": "progress",
+        "accept": "progress",
+    },
+    "Get started": {"init": "init", "demo": "start", "convert": "start"},
+    "GitHub issues": {"collect": "issues", "answer": "issues"},
+    "Jobs of GitHub Actions": {
+        "next": "jobs",
+        "task": "jobs",
+        "earlier-results": "jobs",
+        "verify": "jobs",
+        "merge": "jobs",
+        "continue": "jobs",
+        "comment": "jobs",
+    },
 }
 
 # A git hook that starts fanin has these set for the hook's own repository.
@@ -77,7 +84,24 @@ class _ReaderGone(Exception):
 
 
 class SectionedGroup(click.Group):
-    """A group whose help lists its commands in sections, each with its first line."""
+    """A group whose help lists its commands in sections, each with its first line.
+
+    `commands` has those that were asked for.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's
+        return sorted(_modules())
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        modules = _modules()
+        # click guesses among `commands` what a name that does not exist should be.
+        names = [cmd_name] if cmd_name in modules else [*modules]
+        for name in names:
+            if name not in self.commands:
+                module = importlib.import_module(f"runner.cli.{modules[name]}")
+                for command in module.COMMANDS:
+                    self.add_command(command)
+        return super().get_command(ctx, cmd_name)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -88,16 +112,18 @@ class SectionedGroup(click.Group):
 
     def format_commands(
         self,
-        ctx: click.Context,  # noqa: ARG002  the signature is click's
+        ctx: click.Context,
         formatter: click.HelpFormatter,
     ) -> None:
-        width = max(len(name) for name in self.commands)
-        for title, commands in SECTIONS.items():
+        width = max(map(len, _modules()))
+        for title, names in SECTIONS.items():
             rows = []
-            for command in commands:
+            for name in names:
+                command = self.get_command(ctx, name)
+                assert command is not None
                 # By default click cuts this line with an ellipsis.
                 line = command.get_short_help_str(limit=sys.maxsize)
-                rows.append((f"{command.name:<{width}}", line))
+                rows.append((f"{name:<{width}}", line))
             with formatter.section(title):
                 formatter.write_dl(rows)
 
@@ -120,13 +146,19 @@ def fanin(ctx: click.Context, repo: str) -> None:
     ctx.obj = repo
 
 
-for _commands in SECTIONS.values():
-    for _command in _commands:
-        fanin.add_command(_command)
+def _modules() -> dict[str, str]:
+    """The name of each command → its module."""
+    modules: dict[str, str] = {}
+    for commands in SECTIONS.values():
+        modules |= commands
+    return modules
 
 
 def main() -> NoReturn:
     """Run fanin; every error becomes one sentence and an exit code."""
+    # Imports create a hundred thousand objects and no garbage, but by default the
+    # collector scans them again and again.
+    gc.set_threshold(50_000)
     _open_closed_streams()
     _use_utf8()
     for name in _INHERITED_GIT:
@@ -168,6 +200,8 @@ def main() -> NoReturn:
     except Exception:  # noqa: BLE001  the boundary: anything else is a bug of fanin
         _report_bug()
         exit_code = EXIT_ENVIRONMENT
+    # Python would search all objects for garbage once more.
+    gc.freeze()
     sys.exit(exit_code or EXIT_DONE)
 
 

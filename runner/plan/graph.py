@@ -50,9 +50,9 @@ class Blockers(NamedTuple):
 class TaskGraph:
     """A validated graph: every dependency is in the plan and there is no cycle.
 
-    The questions that every command asks (order, ready, heights) are answered from
+    The questions that commands ask (order, waves, ready, heights) are answered from
     dictionaries. networkx takes longer to import than a small plan takes to check, so
-    it is imported only for cycles and waves.
+    it is imported only to find cycles.
     """
 
     def __init__(self, tasks: Sequence[Task], path: str) -> None:
@@ -188,10 +188,21 @@ class TaskGraph:
 
         Only `remaining` tasks if given; their dependencies outside it count as done.
         """
-        import networkx as nx
-
-        graph = self._graph if remaining is None else self._graph.subgraph(remaining)
-        return [self._in_plan_order(wave) for wave in nx.topological_generations(graph)]
+        members = self.tasks.keys() if remaining is None else set(remaining)
+        generations: dict[str, int] = {}
+        waves: list[list[str]] = []
+        for task_id in self._order:
+            if task_id not in members:
+                continue
+            generation = 0
+            for dependency in self._dependencies[task_id]:
+                if dependency in generations:
+                    generation = max(generation, generations[dependency] + 1)
+            generations[task_id] = generation
+            if generation == len(waves):
+                waves.append([])
+            waves[generation].append(task_id)
+        return [self._in_plan_order(wave) for wave in waves]
 
     def heights(self, weight: Weight = _unit_weight) -> dict[str, float]:
         """Task id → weight of the heaviest chain from its start to the plan's end."""

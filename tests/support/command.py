@@ -7,9 +7,20 @@ import io
 from pathlib import Path
 from typing import NamedTuple
 
+import click
+
 from runner.cli import fanin
 from runner.core.errors import FaninError
 from tests.support import json_output
+
+
+def commands() -> dict[str, click.Command]:
+    """Every command by its name."""
+    context = click.Context(fanin)
+    named = {
+        name: fanin.get_command(context, name) for name in fanin.list_commands(context)
+    }
+    return {name: command for name, command in named.items() if command is not None}
 
 
 class Said(NamedTuple):

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from runner import agents, cli
+from runner import agents
 from runner.actions.batch_choice import Choice, ChoiceOptions, matrix_entry
 from runner.actions.earlier_results import STEPS, shared_name
 from runner.actions.merge_job import RETENTION
@@ -30,6 +30,7 @@ from runner.config.settings_table import SETTINGS
 from runner.core import result_folder
 from runner.core.manifest import BatchEntry, Manifest
 from runner.core.task import AgentSettings, Task
+from tests.support.command import commands as fanin_commands
 from tests.support.github.evaluation import evaluate, is_true
 from tests.support.github.forge import Forge
 from tests.support.github.standin import artifacts
@@ -641,7 +642,7 @@ def test_inputs_are_the_setting_flags_of_the_command_line() -> None:
     of_run |= {setting.name for setting in SETTINGS if not setting.on_actions}
     flags = {
         option.opts[0].removeprefix("--")
-        for option in cli.fanin.commands["run"].params
+        for option in fanin_commands()["run"].params
         if option.opts[0].startswith("--") and option.name not in of_run
     }
     inner, workflow = (
@@ -1899,7 +1900,7 @@ def test_leg_knows_the_zones_of_resets_on_a_system_without_them(
 def test_leg_imports_its_modules_with_that(leg_python: Path) -> None:
     assert lines(
         leg_python,
-        "import runner.pipeline, runner.actions.task_job, runner.cli; print('imported')",
+        "import runner.pipeline, runner.actions.task_job, runner.cli.jobs; print('imported')",
     ) == ["imported"]
 
 

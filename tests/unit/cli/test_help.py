@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import click
 import pytest
@@ -12,6 +14,7 @@ from click.testing import CliRunner
 
 import runner
 from runner import cli
+from tests.support.command import commands
 
 # A terminal of 80 columns, less the margin that click leaves.
 WIDTH = 78
@@ -24,12 +27,34 @@ def _help() -> str:
 
 
 def _commands() -> list[click.Command]:
-    return [command for section in cli.SECTIONS.values() for command in section]
+    return [*commands().values()]
 
 
 def test_every_command_is_listed_once() -> None:
-    listed = [command.name for command in _commands()]
-    assert sorted(map(str, listed)) == sorted(cli.fanin.commands)
+    listed = [name for section in cli.SECTIONS.values() for name in section]
+    assert len(set(listed)) == len(listed)
+    folder = Path(cli.__file__).parent
+    modules = [
+        importlib.import_module(f"runner.cli.{path.stem}")
+        for path in folder.glob("[!_]*.py")
+    ]
+    own = [name for module in modules for name in _names(module)]
+    assert sorted(listed) == sorted(own)
+
+
+def _names(module: ModuleType) -> list[str]:
+    return [command.name for command in getattr(module, "COMMANDS", ())]
+
+
+@pytest.mark.parametrize("name", commands())
+def test_a_command_has_the_name_that_it_is_found_by(name: str) -> None:
+    assert commands()[name].name == name
+
+
+def test_a_misspelt_command_is_compared_with_all_commands() -> None:
+    told = CliRunner().invoke(cli.fanin, ["grahp"])
+    assert told.exit_code == 2
+    assert "graph" in told.output
 
 
 def test_the_help_has_the_sections_in_order_with_the_jobs_last() -> None:
@@ -37,7 +62,7 @@ def test_the_help_has_the_sections_in_order_with_the_jobs_last() -> None:
     headings = [line for line in lines if line.endswith(":") and line[0] != " "]
     assert headings == ["Options:", *(f"{title}:" for title in cli.SECTIONS)]
     assert [*cli.SECTIONS][:3] == ["Run", "Inspect", "Change the progress"]
-    names = [command.name for command in [*cli.SECTIONS.values()][-1]]
+    names = [*[*cli.SECTIONS.values()][-1]]
     jobs = ["next", "task", "earlier-results", "verify", "merge", "continue", "comment"]
     assert names == jobs
 
@@ -54,9 +79,9 @@ def test_the_first_line_of_a_command_is_complete(command: click.Command) -> None
 def test_every_option_of_the_people_s_commands_has_a_help_text(
     command: click.Command,
 ) -> None:
-    if command in [*cli.SECTIONS["Jobs of GitHub Actions"]]:
+    if command.name in cli.SECTIONS["Jobs of GitHub Actions"]:
         return
-    if command in [*cli.SECTIONS["GitHub issues"]]:
+    if command.name in cli.SECTIONS["GitHub issues"]:
         return
     options = [param for param in command.params if isinstance(param, click.Option)]
     assert [option.name for option in options if not option.help] == []

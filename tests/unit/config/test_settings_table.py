@@ -6,13 +6,13 @@ import click
 import pytest
 import yaml
 
-from runner import cli
 from runner.actions.round_state import CARRIED
 from runner.cli import work
 from runner.config.settings import Settings, load
 from runner.config.settings_table import BY_NAME, SETTINGS, Setting, key_in
 from runner.core.sandbox import SandboxSettings
 from runner.core.task import TaskSettings
+from tests.support.command import commands
 
 # Options that a command has beside the settings.
 OWN_OPTIONS = {
@@ -160,13 +160,13 @@ def test_a_command_has_the_flags_of_the_settings_that_it_uses(name: str) -> None
     flags = {setting.flag for setting in SETTINGS if name in setting.commands}
     own = OWN_OPTIONS.get(name, set())
     # `prune` is one of `kept`.
-    commands = {**cli.fanin.commands, **work.kept.commands}
-    assert options(commands[name]) == flags | own
+    named = {**commands(), **work.kept.commands}
+    assert options(named[name]) == flags | own
 
 
 def test_a_command_without_settings_has_none_of_their_flags() -> None:
     flags = {setting.flag for setting in SETTINGS} - {"--agent-command"}
-    for name, command in cli.fanin.commands.items():
+    for name, command in commands().items():
         if name not in COMMANDS:
             # `convert` and `init` name a plan by flags of the same names.
             own = {"--source", "--progress", "--option", "--strict"}
