@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import product, takewhile
+from typing import NamedTuple
 
 from runner.core.errors import Problem
 from runner.core.validation import Locate
@@ -27,6 +28,7 @@ MAX_GLOBS = 1_000
 # Characters of globs that are compared to tell whether two lists overlap.
 _MAX_COMPARED = 20_000_000
 _FEW_PAIRS = 16  # so few are compared faster than looked up by their starts
+_FEW = 16  # globs of a list whose starts are remembered
 
 
 @lru_cache(maxsize=4096)
@@ -76,12 +78,32 @@ def could_overlap(ours: Iterable[str], theirs: Iterable[str]) -> bool:
 
     Negated globs only exclude paths, so they are ignored.
     """
-    ours, theirs = tuple(ours), tuple(theirs)
-    if not _begin_alike(ours, theirs):
-        return False
-    ours, theirs = list(_positive(ours)), list(_positive(theirs))
+    return overlaps_one_of(tuple(ours), [tuple(theirs)])
+
+
+def overlaps_one_of(ours: tuple[str, ...], others: Iterable[tuple[str, ...]]) -> bool:
+    """Whether `ours` could overlap with one of the other lists."""
+    own = _beginnings(ours)
+    for theirs in others:
+        other = _beginnings(theirs)
+        # Most pairs of tasks are answered by this, in a tenth of the time.
+        if (
+            own is not None
+            and other is not None
+            and own.whole.isdisjoint(other.all)
+            and other.whole.isdisjoint(own.all)
+        ):
+            continue
+        if _some_meet(ours, theirs):
+            return True
+    return False
+
+
+def _some_meet(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
+    """Whether a glob of `ours` could match what one of `theirs` does. True in doubt."""
     compared = 0
-    for our_glob, their_glob in _pairs_that_begin_alike(ours, theirs):
+    pairs = _pairs_that_begin_alike(list(_positive(ours)), list(_positive(theirs)))
+    for our_glob, their_glob in pairs:
         compared += len(our_glob) * len(their_glob)
         if compared > _MAX_COMPARED:
             return True
@@ -90,27 +112,31 @@ def could_overlap(ours: Iterable[str], theirs: Iterable[str]) -> bool:
     return False
 
 
-def _begin_alike(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
-    """Whether some globs of both lists begin alike (`_Starts` says why that matters).
+class _Beginnings(NamedTuple):
+    """The plain starts of a list of globs, such as `src/api/`.
 
-    True for long lists, which are not compared here. Most pairs of tasks are answered
-    by this, in a tenth of the time.
+    `all` are those and every shorter one, down to "". `_Starts` says why that matters.
     """
-    if len(ours) * len(theirs) > _FEW_PAIRS:
-        return True
-    starts = _starts_of(theirs)
-    for our_start in _starts_of(ours):
-        for their_start in starts:
-            length = min(len(our_start), len(their_start))
-            if our_start[:length] == their_start[:length]:
-                return True
-    return False
+
+    whole: frozenset[str]
+    all: frozenset[str]
 
 
 # As many as the largest plans have tasks: each is asked about again and again.
 @lru_cache(maxsize=2**18)
-def _starts_of(globs: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
-    return tuple(_plain_starts(globs))
+def _beginnings(globs: tuple[str, ...]) -> _Beginnings | None:
+    """None for a long list, which has too many of them."""
+    if len(globs) > _FEW:
+        return None
+    starts = _plain_starts(globs)
+    # No name holds a slash.
+    whole = {"".join(f"{name}/" for name in start) for start in starts}
+    shorter = {
+        "".join(f"{name}/" for name in start[:length])
+        for start in starts
+        for length in range(len(start) + 1)
+    }
+    return _Beginnings(frozenset(whole), frozenset(shorter))
 
 
 class _Starts:

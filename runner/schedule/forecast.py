@@ -76,8 +76,13 @@ def forecast(snapshot: Snapshot, options: ForecastOptions) -> Forecast:
     records = [recorded.record(task) for task in snapshot.plan.tasks]
     expected = durations(tasks, recorded, records, options.guess)
 
+    attempts = {
+        task_id: ExpectedAttempt(seconds)
+        for task_id, seconds in expected.seconds.items()
+    }
+
     def attempt_of(task: Task, _attempt: int) -> ExpectedAttempt:
-        return ExpectedAttempt(expected.seconds[task.id])
+        return attempts[task.id]
 
     chosen = TaskChoice(frozenset(expected.seconds))
     simulation = Simulation(snapshot, options.max_attempts, attempt_of, chosen)
@@ -171,7 +176,7 @@ def _numbers(tasks: int, options: ForecastOptions) -> list[int]:
 def _row(
     slots: int, batch: SimulatedRun, rolling: SimulatedRun, options: ForecastOptions
 ) -> ForecastRow:
-    batches = len(batch.batches)
+    batches = batch.batch_count
     actions = None
     if options.job_start is not None:
         starts = job_starts(

@@ -6,7 +6,6 @@ asking the whole graph each time would take longer than merging a result.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from heapq import merge
@@ -17,6 +16,7 @@ from runner.plan.progress import PastConflicts, Progress
 from runner.plan.snapshot import Snapshot
 from runner.schedule import selection
 from runner.schedule.selection import MayStart, PastConflictsOf
+from runner.schedule.sorted_numbers import SortedNumbers
 from runner.schedule.task_choice import EVERY_TASK, TaskChoice
 
 # The smallest rank is the most urgent.
@@ -79,6 +79,10 @@ class ReadyQueue:
             self._has_conflicts = True
         self._progress = progress
 
+    def mark_completed(self, task_id: str) -> None:
+        """The same for a task whose work landed, where nobody reads its record."""
+        self._frontier.mark_done(task_id, Standing.COMPLETED)
+
     @property
     def ready(self) -> int:
         """The number of ready tasks that do not run."""
@@ -96,7 +100,7 @@ class ReadyQueue:
         may_start: MayStart = selection.any_task,
     ) -> list[Task]:
         """At most `slots` ready tasks that may run beside each other and `running`."""
-        ready = filter(may_start, self._as_tasks(self._frontier))
+        ready = self._that_may_start(self._frontier, may_start)
         return selection.take(ready, slots, running, self._past_conflicts)
 
     def pick_batch(
@@ -104,7 +108,9 @@ class ReadyQueue:
     ) -> list[Task]:
         """The next batch while nothing runs: at most `slots` tasks, in plan order."""
         picked = self.pick(slots, (), may_start)
-        return sorted(picked, key=self._position)
+        if len(picked) > 1:
+            picked.sort(key=self._position)
+        return picked
 
     def pick_for_slot(
         self,
@@ -140,7 +146,7 @@ class ReadyQueue:
         # A task may have been removed from the plan while it ran.
         merging = [task_id for task_id in merging if task_id in self._tasks]
         after_merge = self._frontier.ready_after(merging)
-        candidates = filter(may_start, self._as_tasks(after_merge))
+        candidates = self._that_may_start(after_merge, may_start)
         selected = selection.take(candidates, slots, running, self._past_conflicts)
         for task in selected:
             if self._frontier.is_available(task.id):
@@ -159,39 +165,48 @@ class ReadyQueue:
         assert self._graph is not None
         return self._graph.position(task.id)
 
-    def _as_tasks(self, task_ids: Iterable[str]) -> Iterator[Task]:
-        return (self._tasks[task_id] for task_id in task_ids)
+    def _that_may_start(
+        self, task_ids: Iterable[str], may_start: MayStart
+    ) -> Iterator[Task]:
+        tasks = map(self._tasks.__getitem__, task_ids)
+        return tasks if may_start is selection.any_task else filter(may_start, tasks)
 
 
 class Frontier:
-    """The ready tasks of a graph in order. An update costs only a task's dependents."""
+    """The ready tasks of a graph in order. An update costs only a task's dependents.
+
+    Inside, a task is a number: its place in the order of urgency, from the least urgent.
+    Comparing ranks, and looking up ids, would take longer than all else.
+    """
 
     def __init__(
         self, graph: TaskGraph, states: Mapping[str, Standing], rank: Rank
     ) -> None:
         self._graph = graph
-        self._states = dict(states)
-        self._running: set[str] = set()
-        # The least urgent first: the most urgent task is the last of a sorted list, where
-        # taking it out is cheap. Numbers, since comparing ranks takes longer than all else.
         # Of equal ranks, the first in the plan is more urgent.
-        self._by_urgency = sorted(graph.tasks, key=rank)[::-1]
-        self._urgency = {each: place for place, each in enumerate(self._by_urgency)}
+        self._ids = sorted(graph.tasks, key=rank)[::-1]
+        self._places = {task_id: place for place, task_id in enumerate(self._ids)}
+        # Shared by all copies; None until somebody asks.
+        self._dependents: list[tuple[int, ...] | None] = [None] * len(self._ids)
+        self._states = [states[task_id] for task_id in self._ids]
         # How many dependencies of each task are not completed.
-        self._unmet = graph.unmet(states)
-        available = list(filter(self.is_available, graph.tasks))
-        self._ready: list[int] = sorted(map(self._urgency.__getitem__, available))
-        self._listed = set(available)
-        self._open = sum(state is Standing.OPEN for state in self._states.values())
+        unmet = graph.unmet(states)
+        self._unmet = [unmet[task_id] for task_id in self._ids]
+        self._running: set[int] = set()
+        # 1 for a task that may start as far as it is concerned: open and not running.
+        self._startable = bytearray(state is Standing.OPEN for state in self._states)
+        self._ready = SortedNumbers(
+            place for place in range(len(self._ids)) if self._is_available(place)
+        )
 
     def copy(self) -> Frontier:
         """Another one in the same state."""
         other = copy(self)
-        other._states = dict(self._states)
+        other._states = list(self._states)
+        other._unmet = list(self._unmet)
         other._running = set(self._running)
-        other._unmet = dict(self._unmet)
-        other._ready = list(self._ready)
-        other._listed = set(self._listed)
+        other._startable = bytearray(self._startable)
+        other._ready = self._ready.copy()
         return other
 
     def __len__(self) -> int:
@@ -199,82 +214,86 @@ class Frontier:
 
     def __iter__(self) -> Iterator[str]:
         """Ids of the ready tasks that do not run, most urgent first."""
-        return map(self._by_urgency.__getitem__, reversed(self._ready))
+        return map(self._ids.__getitem__, self._ready)
 
     @property
     def waiting(self) -> int:
         """The number of open tasks that do not run."""
-        running = sum(
-            self._states[task_id] is Standing.OPEN for task_id in self._running
-        )
-        return self._open - running
+        return self._startable.count(1)
 
     def ready_after(self, task_ids: Iterable[str]) -> Iterator[str]:
         """The tasks that would be ready with these completed, most urgent first."""
-        newly_met: dict[str, int] = {}
-        for task_id in task_ids:
-            if self._states[task_id] is not Standing.COMPLETED:
-                for dependent in self._graph.dependents(task_id):
+        newly_met: dict[int, int] = {}
+        for place in map(self._places.__getitem__, task_ids):
+            if self._states[place] is not Standing.COMPLETED:
+                for dependent in self._dependents_of(place):
                     newly_met[dependent] = newly_met.get(dependent, 0) + 1
-        unlocked = []
-        for task_id, count in newly_met.items():
-            if self._unmet[task_id] == count and self._may_run(task_id):
-                unlocked.append(self._urgency[task_id])
+        unlocked = [
+            place
+            for place, count in newly_met.items()
+            if self._unmet[place] == count and self._startable[place]
+        ]
         if not unlocked:
             return iter(self)
         unlocked.sort(reverse=True)
-        merged = merge(reversed(self._ready), unlocked, reverse=True)
-        return map(self._by_urgency.__getitem__, merged)
+        return map(self._ids.__getitem__, merge(self._ready, unlocked, reverse=True))
 
     def mark_started(self, task_id: str) -> None:
         """Leave the task out until `mark_done`."""
-        self._running.add(task_id)
-        self._update(task_id)
+        place = self._places[task_id]
+        self._take_out(place)
+        self._running.add(place)
 
-    def mark_done(self, task_id: str, standing: Standing) -> list[str]:
-        """Set the state of a task that has run.
-
-        Returns the ids that became ready by it, in plan order.
-        """
-        before = self._states[task_id]
-        self._states[task_id] = standing
-        self._running.discard(task_id)
-        self._open += (standing is Standing.OPEN) - (before is Standing.OPEN)
-        affected = [task_id]
-        # A completed task may also become open again, e.g. after a retry.
-        change = (before is Standing.COMPLETED) - (standing is Standing.COMPLETED)
-        if change:
-            for dependent in self._graph.dependents(task_id):
-                unmet = self._unmet[dependent]
-                self._unmet[dependent] = unmet + change
-                # Others still wait, as they did before.
-                if not unmet or not unmet + change:
-                    affected.append(dependent)
-        became_ready = [
-            changed_id for changed_id in affected if self._update(changed_id)
-        ]
-        return sorted(became_ready, key=self._graph.position)
+    def mark_done(self, task_id: str, standing: Standing) -> None:
+        """Set the state of a task that has run."""
+        place = self._places[task_id]
+        if place in self._running:
+            self._running.remove(place)
+        else:
+            self._take_out(place)
+        before = self._states[place]
+        self._states[place] = standing
+        if standing is Standing.OPEN:
+            self._startable[place] = 1
+            if not self._unmet[place]:
+                self._ready.add(place)
+        if standing is Standing.COMPLETED and before is not Standing.COMPLETED:
+            self._meet_dependency(place)
+        elif before is Standing.COMPLETED and standing is not Standing.COMPLETED:
+            self._reopen_dependency(place)
 
     def is_available(self, task_id: str) -> bool:
         """Whether the task is ready and does not run."""
-        return not self._unmet[task_id] and self._may_run(task_id)
+        return self._is_available(self._places[task_id])
 
-    def _may_run(self, task_id: str) -> bool:
-        """Whether the task itself may start, whatever its dependencies."""
-        return self._states[task_id] is Standing.OPEN and task_id not in self._running
+    def _take_out(self, place: int) -> None:
+        """The task itself may no longer start, for now or for good."""
+        if self._is_available(place):
+            self._ready.remove(place)
+        self._startable[place] = 0
 
-    def _update(self, task_id: str) -> bool:
-        """Add or remove the task as its state demands. Returns whether it was added."""
-        available = self.is_available(task_id)
-        # Most updates change nothing, and a search takes longer than all else here.
-        if available is (task_id in self._listed):
-            return False
-        urgency = self._urgency[task_id]
-        index = bisect_left(self._ready, urgency)
-        if available:
-            self._listed.add(task_id)
-            self._ready.insert(index, urgency)
-        else:
-            self._listed.remove(task_id)
-            del self._ready[index]
-        return available
+    def _meet_dependency(self, place: int) -> None:
+        """The task is completed: its dependents wait for one task less."""
+        for dependent in self._dependents_of(place):
+            unmet = self._unmet[dependent] - 1
+            self._unmet[dependent] = unmet
+            if not unmet and self._startable[dependent]:
+                self._ready.add(dependent)
+
+    def _reopen_dependency(self, place: int) -> None:
+        """The task is no longer completed, e.g. after a retry."""
+        for dependent in self._dependents_of(place):
+            if self._is_available(dependent):
+                self._ready.remove(dependent)
+            self._unmet[dependent] += 1
+
+    def _dependents_of(self, place: int) -> tuple[int, ...]:
+        dependents = self._dependents[place]
+        if dependents is None:
+            ids = self._graph.dependents(self._ids[place])
+            dependents = tuple(map(self._places.__getitem__, ids))
+            self._dependents[place] = dependents
+        return dependents
+
+    def _is_available(self, place: int) -> bool:
+        return self._startable[place] == 1 and not self._unmet[place]

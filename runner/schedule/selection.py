@@ -100,17 +100,27 @@ def take(
     taken: list[Task] = []
     if slots <= 0:
         return taken
+    others = list(running)
     for task in candidates:
-        # A task of which nothing is known need not be compared with the others.
-        is_known = task.files is not None or past_conflicts is not no_conflicts
-        if is_known and any(
-            must_run_apart(task, other, past_conflicts) for other in (*taken, *running)
-        ):
-            continue
-        taken.append(task)
-        if len(taken) >= slots:
-            break
+        if _may_run_beside(task, others, past_conflicts):
+            taken.append(task)
+            others.append(task)
+            if len(taken) >= slots:
+                break
     return taken
+
+
+def _may_run_beside(
+    task: Task, others: Iterable[Task], past_conflicts: PastConflictsOf
+) -> bool:
+    """Whether the task need not run apart from any of the others."""
+    if past_conflicts is not no_conflicts:
+        return not any(must_run_apart(task, other, past_conflicts) for other in others)
+    # The same, where only `files` count; most plans have no conflicts.
+    if task.files is None:
+        return True
+    declared = [other.files for other in others if other.files is not None]
+    return not globs.overlaps_one_of(task.files, declared)
 
 
 def overlapping_pairs(

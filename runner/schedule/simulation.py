@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from heapq import heappop, heappush
 from typing import Literal, NamedTuple
 
 from runner.core.result import Failure
-from runner.core.task import Status, Task
-from runner.plan.progress import Record
+from runner.core.task import Task
 from runner.plan.snapshot import Snapshot
 from runner.schedule.ready_queue import ReadyQueue
 from runner.schedule.task_choice import EVERY_TASK, TaskChoice
@@ -70,6 +69,11 @@ class SimulatedRun:
         return max(0.0, self.slots * self.seconds - busy)
 
     @property
+    def batch_count(self) -> int:
+        """The number of batches."""
+        return self.attempts[-1].batch if self.attempts else 0
+
+    @property
     def batches(self) -> list[tuple[str, ...]]:
         """The ids of the tasks of each batch, in the order of the run."""
         batches: list[list[str]] = []
@@ -82,12 +86,13 @@ class SimulatedRun:
     @property
     def most_at_once(self) -> int:
         """The largest number of attempts that run at the same time."""
-        changes = [(attempt.started, 1) for attempt in self.attempts]
-        changes += [(attempt.finished, -1) for attempt in self.attempts]
-        running = most = 0
-        for _, change in sorted(changes):
-            running += change
-            most = max(most, running)
+        ends = sorted([attempt.finished for attempt in self.attempts])
+        ended = most = 0
+        # The attempts are in the order of their starts.
+        for started, attempt in enumerate(self.attempts, 1):
+            while ended < len(ends) and ends[ended] <= attempt.started:
+                ended += 1
+            most = max(most, started - ended)
         return most
 
 
@@ -142,7 +147,8 @@ class _Run:
 
     def _start(self, task: Task, now: float, batch: int) -> float:
         """Start the task's next attempt; when it ends."""
-        number = self._progress.record(task).attempts + 1
+        record = self._records.get(task.id)
+        number = record.attempts + 1 if record is not None else 1
         expected = self._simulation.attempt_of(task, number)
         finished = now + expected.seconds
         self._attempts.append(SimulatedAttempt(task.id, number, now, finished, batch))
@@ -154,18 +160,14 @@ class _Run:
         """Record what the task's attempt has come to."""
         attempt, failure = self._running.pop(task.id)
         if failure is None:
-            record = _completed(attempt)
-        else:
-            one = {task.id: self._progress.record(task)}
-            own = replace(self._progress, records=one)
-            record = own.after_failure(task, attempt, failure, None).records[task.id]
-        self._records[task.id] = record
+            # Its record is asked for no more.
+            self._queue.mark_completed(task.id)
+            return
+        one = {task.id: self._progress.record(task)}
+        own = replace(self._progress, records=one)
+        after = own.after_failure(task, attempt, failure, None)
+        self._records[task.id] = after.records[task.id]
         self._queue.mark_done(task.id, self._progress)
-
-
-@lru_cache
-def _completed(attempts: int) -> Record:
-    return Record(status=Status.COMPLETED, attempts=attempts)
 
 
 class _BatchRun(_Run):

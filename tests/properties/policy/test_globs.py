@@ -7,7 +7,15 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from pathspec import GitIgnoreSpec
 
-from runner.policy.globs import _PLAINLY_VALID, Index, could_overlap, invalid, matches
+from runner.policy.globs import (
+    _PLAINLY_VALID,
+    Index,
+    _meet,
+    _segments,
+    could_overlap,
+    invalid,
+    matches,
+)
 from tests.support.builders import quick
 
 # Names without a dot or a capital: for those that look like a file's, nothing is said
@@ -114,3 +122,13 @@ def test_an_index_finds_the_lists_that_comparing_with_each_would_find(
     assert index.overlapping(asked) == [
         n for n, one in enumerate(known) if could_overlap(asked, one)
     ]
+
+
+@given(glob_lists, glob_lists)
+@quick
+def test_what_is_told_by_how_globs_begin_is_what_comparing_each_pair_tells(
+    ours: list[str], theirs: list[str]
+) -> None:
+    pairs = [(a, b) for a in ours for b in theirs if "!" not in (a[0], b[0])]
+    met = [_meet(_segments(a), _segments(b)) for a, b in pairs]
+    assert could_overlap(ours, theirs) == any(met)

@@ -62,6 +62,7 @@ def test_a_batch_waits_for_its_longest_task_and_rolling_does_not() -> None:
         ("C", 12, 15),
     ]
     assert batch.batches == [("LONG", "A"), ("B",), ("C",)]
+    assert batch.batch_count == 3
     assert (batch.seconds, batch.idle_seconds, batch.most_at_once) == (15, 14, 2)
     rolling = simulated(UNEVEN, "rolling", 2)
     assert starts(rolling) == [("LONG", 0, 10), ("A", 0, 1), ("B", 1, 3), ("C", 3, 6)]
