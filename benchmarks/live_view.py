@@ -13,6 +13,7 @@ import os
 import pty
 import random
 import resource
+import signal
 import struct
 import subprocess
 import sys
@@ -239,6 +240,8 @@ class _Terminal:
     def resize(self, columns: int) -> None:
         size = struct.pack("HHHH", _ROWS, columns, 0, 0)
         fcntl.ioctl(self.file, termios.TIOCSWINSZ, size)
+        # The kernel does that, but only where the terminal is the process's own.
+        signal.raise_signal(signal.SIGWINCH)
 
     def wait_for(self, text: str) -> float:
         """Seconds until it is shown. WrongOutput if it is not within ten seconds."""

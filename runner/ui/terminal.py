@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
+from enum import Enum
 from queue import Empty, SimpleQueue
 from types import MappingProxyType
 from typing import IO
@@ -25,13 +27,19 @@ from runner.ui.shown_text import Line, Span
 
 _PAUSE = 0.08  # seconds from one drawing to the next
 _TICK = 1.0  # seconds after which the times on the screen are drawn anew
-_LOOKS = 25  # at the size of the terminal, in that time
 _COLOUR_SYSTEMS = {
     "standard": "STANDARD",
     "256": "EIGHT_BIT",
     "truecolor": "TRUECOLOR",
     "windows": "WINDOWS",
 }
+
+
+class _Notice(Enum):
+    """What the output thread hears of besides events."""
+
+    RESIZED = "resized"
+    OVER = "over"
 
 
 class RunConsole(Console):
@@ -74,24 +82,31 @@ class TerminalView:
         self._console, self._verbosity = console, verbosity
         self._is_live = verbosity > Verbosity.QUIET and _shows_frames(console, environ)
         self._screen = Screen(console.file, console.colours, environ)
-        self._drawn_size = self._screen.size
-        self._events: SimpleQueue[RunEvent | None] = SimpleQueue()
+        self._heard: SimpleQueue[RunEvent | _Notice] = SimpleQueue()
         self._closing = threading.Event()
         self._thread = threading.Thread(
             target=self._show_all, name="fanin-output", daemon=True
         )
+        self._context = ExitStack()
 
     def __enter__(self) -> TerminalView:
         self._thread.start()
+        if self._is_live:
+            self._context.enter_context(_on_resize(self._hear_of_resize))
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._context.close()
         self._closing.set()
-        self._events.put(None)
+        self._heard.put(_Notice.OVER)
         self._thread.join()
 
     def observe(self, event: RunEvent) -> None:
-        self._events.put(event)
+        self._heard.put(event)
+
+    def _hear_of_resize(self) -> None:
+        # The handler of a signal may interrupt `observe`: such a queue allows that.
+        self._heard.put(_Notice.RESIZED)
 
     def _show_all(self) -> None:
         """Show events until the end: at once, then for a moment no others, so that many
@@ -116,23 +131,13 @@ class TerminalView:
         """
         events: list[RunEvent] = []
         with suppress(Empty):
-            event = self._wait()
-            while event is not None:
-                events.append(event)
-                event = self._events.get_nowait()
+            heard = self._heard.get(timeout=_TICK if self._is_live else None)
+            while heard is not _Notice.OVER:
+                if not isinstance(heard, _Notice):
+                    events.append(heard)
+                heard = self._heard.get_nowait()
             return events, True
         return events, False
-
-    def _wait(self) -> RunEvent | None:
-        """The next event. Raises Empty if the screen is to be drawn without one."""
-        if not self._is_live:
-            return self._events.get()
-        for _ in range(_LOOKS):
-            with suppress(Empty):
-                return self._events.get(timeout=_TICK / _LOOKS)
-            if self._screen.size != self._drawn_size:
-                break
-        raise Empty
 
     def _lines(self, event: RunEvent) -> list[Line]:
         shown = event_lines(event, self.run)
@@ -149,7 +154,7 @@ class TerminalView:
             return
         try:
             if self._is_live:
-                columns, rows = self._drawn_size = self._screen.size
+                columns, rows = self._screen.size
                 drawn: Sequence[Line] = ()
                 if not is_over:
                     drawn = frame(self.run, columns, rows, time.time())
@@ -159,6 +164,21 @@ class TerminalView:
         except (OSError, ValueError):
             # The reader, the terminal or the room on the disk is gone; the run goes on.
             self._console.on_broken_pipe()
+
+
+@contextmanager
+def _on_resize(hear: Callable[[], object]) -> Iterator[None]:
+    """Call `hear` when the terminal is resized. Only the main thread can ask for that;
+    elsewhere a resize is seen at the next drawing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGWINCH, lambda *_: hear())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGWINCH, before or signal.SIG_DFL)
 
 
 def _shows_frames(console: RunConsole, environ: Mapping[str, str]) -> bool:

@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import re
+import signal
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -369,9 +370,9 @@ def test_a_resize_is_shown_before_the_next_event(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     size = (80, 24)
+    before = signal.getsignal(signal.SIGWINCH)
     monkeypatch.setattr(Screen, "size", property(lambda _: size))
     monkeypatch.setattr(terminal, "_TICK", 60.0)
-    monkeypatch.setattr(terminal, "_LOOKS", 6000)
     output, line = Terminal(), f"begin{'-' * 80}end"
     deadline = time.monotonic() + 20
 
@@ -390,4 +391,7 @@ def test_a_resize_is_shown_before_the_next_event(
         wait_for("begin")
         assert "end" not in output.getvalue()
         size = (200, 50)
+        # As the kernel does for the foreground processes of the terminal.
+        signal.raise_signal(signal.SIGWINCH)
         wait_for("end")
+    assert signal.getsignal(signal.SIGWINCH) is before

@@ -1,0 +1,60 @@
+"""What waiting for a program costs that prints nothing."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import sys
+from pathlib import Path
+
+import pytest
+
+from runner.agents import process
+
+SECONDS = 1.2
+SLEEP = f"import time; time.sleep({SECONDS})"
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float | None]:
+    """The limits of all waits for output, in seconds."""
+    found: list[float | None] = []
+
+    class Counted(selectors.DefaultSelector):
+        def select(
+            self, timeout: float | None = None
+        ) -> list[tuple[selectors.SelectorKey, int]]:
+            found.append(timeout)
+            return super().select(timeout)
+
+    monkeypatch.setattr(selectors, "DefaultSelector", Counted)
+    return found
+
+
+def run(folder: Path, stdout: Path | None) -> None:
+    ended = process.run(
+        [sys.executable, "-c", SLEEP],
+        cwd=folder,
+        env=process.environment(os.environ, (), {}),
+        stdin=None,
+        log=folder / "log",
+        timeout=60,
+        stdout=stdout,
+    )
+    assert (ended.end_reason, ended.exit_code) == ("exited", 0)
+
+
+def test_fanin_wakes_four_times_a_second_for_a_program_that_is_silent_from_the_start(
+    waits: list[float | None], tmp_path: Path
+) -> None:
+    run(tmp_path, stdout=None)
+    assert waits.count(0.25) >= SECONDS / 0.25
+    # Waits of no length look for what is left at the end.
+    assert 0.05 not in waits
+
+
+def test_a_file_that_may_grow_is_looked_at_more_often(
+    waits: list[float | None], tmp_path: Path
+) -> None:
+    run(tmp_path, stdout=tmp_path / "stdout")
+    assert 0.05 in waits
