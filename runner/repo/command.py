@@ -1,4 +1,4 @@
-"""Starts git: the only module that does, through GitPython."""
+"""Starts git: the only module that does."""
 
 from __future__ import annotations
 
@@ -13,16 +13,13 @@ import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
-from subprocess import PIPE, Popen, TimeoutExpired
-from typing import IO, TYPE_CHECKING, BinaryIO
+from subprocess import DEVNULL, PIPE, Popen, TimeoutExpired
+from typing import IO, BinaryIO
 from weakref import WeakSet
 
 from runner.core.errors import EnvironmentBroken, GitFailed, GitStopped, UsageProblem
-from runner.repo import gitpython
-
-if TYPE_CHECKING:
-    from git.cmd import Git as GitPython
 
 # The user's own configuration holds, except for what would change a result, run a
 # program or start maintenance while fanin works.
@@ -175,7 +172,7 @@ class Git:
         Raises EnvironmentBroken if there is no git.
         """
         if isinstance(stdin, bytes):
-            # GitPython takes standard input from a file only
+            # a pipe could fill up while git's own output is not read
             with tempfile.TemporaryFile() as spool:
                 spool.write(stdin)
                 spool.seek(0)
@@ -190,9 +187,7 @@ class Git:
         stdout: BinaryIO | None,
     ) -> Completed:
         whole_env = {**self.env, **(env or {})}
-        running = self._start(argv, whole_env, stdin)
-        popen = running.proc
-        assert popen is not None
+        popen = self._start(argv, whole_env, stdin)
         watch = self.watch
         with _until_its_end(popen):
             output, errors = _collect(popen, stdout, watch)
@@ -212,34 +207,48 @@ class Git:
 
     def _start(
         self, argv: Sequence[str], env: Mapping[str, str], stdin: BinaryIO | int | None
-    ) -> GitPython.AutoInterrupt:
-        starter = gitpython.starter()
+    ) -> Popen[bytes]:
+        settings = [part for setting in self.config for part in ("-c", setting)]
+        whole_env = {**_inherited(os.environ), **env}
         try:
-            running: GitPython.AutoInterrupt = starter.Git().execute(
-                self._command(argv, env),
-                istream=stdin,
-                as_process=True,
-                env=env,
+            return Popen(
+                # -C, because fanin's own folder may be gone
+                [_program(whole_env), "-C", str(self.cwd), *settings, *argv],
+                stdin=DEVNULL if stdin is None else stdin,
+                stdout=PIPE,
+                stderr=PIPE,
+                env=whole_env,
                 # Ctrl-C is fanin's to handle: work must not be lost half-way
                 start_new_session=True,
             )
-        except starter.GitCommandNotFound:
+        except FileNotFoundError:
+            _found_on.cache_clear()
             raise _no_git() from None
-        return running
 
-    def _command(self, argv: Sequence[str], env: Mapping[str, str]) -> list[str]:
-        settings = [part for setting in self.config for part in ("-c", setting)]
-        # Not GitPython's working folder: if that is gone, it runs git in its own.
-        command = ["git", "-C", str(self.cwd), *settings, *argv]
-        # GitPython adds to the inherited environment and takes nothing out of it. A
-        # hook's GIT_DIR, for example, would send git to another repository.
-        inherited = [
-            name for name in os.environ if name.startswith("GIT_") and name not in env
-        ]
-        if not inherited:
-            return command
-        unset = [part for name in inherited for part in ("-u", name)]
-        return ["env", *unset, *command]
+
+def _inherited(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment that every git process starts from.
+
+    A hook's GIT_DIR, for example, would send git to another repository.
+    """
+    plain = {
+        name: value for name, value in environ.items() if not name.startswith("GIT_")
+    }
+    return {**plain, "LANGUAGE": "C", "LC_ALL": "C"}
+
+
+def _program(env: Mapping[str, str]) -> str:
+    return _found_on(env.get("PATH", os.defpath))
+
+
+@cache
+def _found_on(path: str) -> str:
+    """The absolute path of git. Raises EnvironmentBroken if there is none."""
+    for folder in path.split(os.pathsep):
+        program = Path(folder, "git").absolute()
+        if os.access(program, os.X_OK) and program.is_file():
+            return str(program)
+    raise _no_git()
 
 
 def _refuse_distrusted(status: int, message: str) -> None:
@@ -381,14 +390,10 @@ class Process:
     until `answered`; then it is ended.
     """
 
-    def __init__(self, running: GitPython.AutoInterrupt, limits: Git) -> None:
+    def __init__(self, popen: Popen[bytes], limits: Git) -> None:
         self._limits = limits
         self.watch: Watch | None = None
         self.is_closed = False
-        # GitPython ends the process once nothing refers to this object
-        self._running = running
-        popen = running.proc
-        assert popen is not None
         assert popen.stdin is not None
         assert popen.stdout is not None
         assert popen.stderr is not None
@@ -401,8 +406,8 @@ class Process:
     def send(self, data: bytes) -> None:
         """Write a request to the process. OSError if it has ended."""
         self.watch = self._limits.watch
-        # GitPython always makes a pipe of stderr. A full one would stop git for good
-        # (git warns of an ambiguous name each time that it is asked for).
+        # A full pipe would stop git for good (git warns of an ambiguous name each time
+        # that it is asked for).
         with suppress(BlockingIOError):
             while os.read(self._stderr.fileno(), 2**16):
                 pass
@@ -448,7 +453,7 @@ class _Overseer:
         # A signal's handler may interrupt who holds it. What the garbage collector may
         # call, such as `Process.close`, does not take it.
         self._lock = threading.RLock()
-        # GitPython ends a process that nothing refers to
+        # a process that nothing refers to ends with its pipes
         self._processes: WeakSet[Process] = WeakSet()
         self._is_running = False
 
@@ -526,7 +531,7 @@ def git_environment(environ: Mapping[str, str]) -> dict[str, str]:
         if name in _MACHINE:
             allowed[name] = value
         elif not name.startswith("GIT_"):
-            # GitPython passes on what it has inherited, unless there is another value
+            # in place of what every git process inherits
             allowed[name] = ""
     return {
         **allowed,

@@ -11,10 +11,10 @@ import pytest
 
 from tests.support.project import Project
 
-# `git` is all of GitPython; fanin imports the part that starts processes.
 SLOW = {
     "filelock",
     "git",
+    "gitdb",
     "github",
     "networkx",
     "pydantic",

@@ -99,7 +99,6 @@ def _import_everything() -> None:
             importlib.import_module(found.name)
     for name in _LATER:
         importlib.import_module(name)
-    importlib.import_module("runner.repo.gitpython").starter()
 
 
 def _fork(request: Mapping[str, Any]) -> dict[str, Any]:

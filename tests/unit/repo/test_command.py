@@ -92,11 +92,10 @@ def test_no_variable_of_others_changes_what_git_does(
     ("variable", "path", "message"),
     [
         ("GIT_PYTHON_GIT_EXECUTABLE=/nowhere", None, ""),
-        ("GIT_PYTHON_REFRESH=odd", None, ""),
         ("UNUSED=", "/nowhere", "git is not installed or not on PATH"),
     ],
 )
-def test_gitpythons_own_search_for_git_stops_nothing(
+def test_git_is_the_one_on_path(
     git: Git, variable: str, path: str | None, message: str
 ) -> None:
     code = (
@@ -114,6 +113,23 @@ def test_gitpythons_own_search_for_git_stops_nothing(
     )
     assert done.stderr.rpartition("EnvironmentBroken: ")[2].startswith(message)
     assert (done.returncode == 0) == (not message)
+
+
+def test_git_is_started_by_its_absolute_path_without_a_program_between(
+    git: Git, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    argvs = tmp_path / "argvs"
+    program = tmp_path / "bin" / "git"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nps -o args= -p $PPID >> {argvs}\necho "$0"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("GIT_DIR", "/nowhere")
+    path = os.pathsep.join(["relative", str(program.parent), os.environ["PATH"]])
+    env = {**git.env, "PATH": path}
+    assert git.with_env(env).text(["version"]).strip() == str(program)
+    # the parent is this process
+    (parent,) = argvs.read_text().splitlines()
+    assert "pytest" in parent or "python" in parent
 
 
 def test_variables_of_the_caller_reach_git(git: Git) -> None:

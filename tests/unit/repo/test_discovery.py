@@ -85,12 +85,9 @@ def test_a_bare_repository_and_a_folder_outside_of_any_are_refused(
         discovery.discover(tmp_path / "missing")
 
 
-def test_the_part_of_gitpython_that_starts_git_hides_the_package_from_nobody() -> None:
-    program = (
-        "import sys; from runner.repo import gitpython; starter = gitpython.starter();"
-        "assert 'git' not in sys.modules, 'the whole package was imported';"
-        "assert gitpython.starter() is starter;"
-        "assert starter.Git().execute(['git', 'version']).startswith('git');"
-        "import git; git.Repo; assert gitpython.package() is git"
-    )
-    subprocess.run([sys.executable, "-c", program], check=True, env={**os.environ})
+@pytest.mark.parametrize("variable", ["GIT_EXECUTABLE=/nowhere", "REFRESH=odd"])
+def test_gitpythons_own_search_for_git_stops_nothing(variable: str) -> None:
+    name, _, value = variable.partition("=")
+    program = "from runner.repo import gitpython; gitpython.package().Repo"
+    env = {**os.environ, f"GIT_PYTHON_{name}": value}
+    subprocess.run([sys.executable, "-c", program], check=True, env=env)
