@@ -2,7 +2,7 @@
 docs/performance.md.
 
 With names only these parts run, and only their sections of the document are written
-anew.
+anew. The longest parts run only by name.
 """
 
 from __future__ import annotations
@@ -43,7 +43,10 @@ PARTS = (
     "live_view",
     "report",
     "walls",
+    "growth",
 )
+# Only by name: they take hours, or a disk of their own.
+LONG = ("growth",)
 DOCUMENT = ROOT / "docs" / "performance.md"
 HEAD = """# Performance
 
@@ -69,10 +72,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             options.cache or cache,
             options.smoke,
             1 if options.smoke else options.repeats,
+            options.small,
         )
         effort.cache.mkdir(parents=True, exist_ok=True)
         where = disk(effort.work)
-        for name in options.parts or PARTS:
+        for name in options.parts or [each for each in PARTS if each not in LONG]:
             report = _measured(name, effort)
             print(as_text(report), flush=True)
             missed += sum(not target.met for target in report.targets)
@@ -92,12 +96,17 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
         "parts",
         nargs="*",
         metavar="NAME",
-        help=f"one of {', '.join(PARTS)}; all without any",
+        help=f"one of {', '.join(PARTS)}; without any, all but {' and '.join(LONG)}",
     )
     parser.add_argument(
         "--smoke",
         action="store_true",
         help="tiny sizes, once: whether the benchmarks themselves work",
+    )
+    parser.add_argument(
+        "--small",
+        action="store_true",
+        help=f"smaller sizes of {' and '.join(LONG)}; their figures are not for the document",
     )
     parser.add_argument("--repeats", type=int, default=5, help="rounds (default 5)")
     parser.add_argument("--cache", type=Path, help="where the peers are installed")
@@ -111,7 +120,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error(
             f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}"
         )
-    if options.write is None and not options.smoke:
+    if options.write is None and not options.smoke and not options.small:
         options.write = DOCUMENT
     return options
 

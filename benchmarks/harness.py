@@ -37,14 +37,15 @@ class Unavailable(Exception):
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is measured and where: `smoke` is tiny sizes, once; `cache` outlives the
-    run.
+    """How much is measured and where: `smoke` is tiny sizes, once; `small` makes the
+    longest parts shorter; `cache` outlives the run.
     """
 
     work: Path
     cache: Path
     smoke: bool = False
     repeats: int = 5
+    small: bool = False
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ def effort(tmp_path: Path) -> Effort:
         *("ready_checkouts", "pooled_checkouts", "live_view", "report"),
         "checkout_watch",
         "walls",
+        "growth",
     ],
 )
 def test_a_part_runs_on_tiny_sizes_and_its_outputs_are_right(
