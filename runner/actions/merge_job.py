@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from runner.actions.open_run import RunAtHead
     from runner.fan_in.batch_merge import FanIn
     from runner.github_api.client import GitHub
-    from runner.plan.progress import RunRecord
+    from runner.plan.records import RunRecord
     from runner.repo.remote import Remote
     from runner.repo.repository import Repository
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from runner.actions.workflow_io import JobIO, WorkflowContext
     from runner.fan_in.batch_merge import FanIn
     from runner.github_api.client import GitHub
-    from runner.plan.progress import RunRecord
+    from runner.plan.records import RunRecord
     from runner.plan.snapshot import Snapshot
     from runner.plan.view import TaskView
 

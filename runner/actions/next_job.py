@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from runner.actions.open_run import JoinedRun
     from runner.config.settings import Settings
     from runner.github_api.client import GitHub
-    from runner.plan.progress import RunRecord
+    from runner.plan.records import RunRecord
     from runner.plan.view import TaskView
     from runner.repo.remote import Remote
     from runner.repo.repository import Repository

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from runner.actions.round_state import RoundState
 from runner.core.errors import UsageProblem
-from runner.plan.progress import RunRecord
+from runner.plan.records import RunRecord
 
 # Events of a pull request that a push causes. A person causes the others.
 _PUSHED = {"opened", "synchronize", "reopened"}

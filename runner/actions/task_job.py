@@ -44,13 +44,13 @@ def skip_reason(
     `branch_checkout` has the branch as it is now. When jobs are run again, later rounds
     may have recorded the attempt or completed the task.
     """
-    from runner.plan import progress
+    from runner.plan import progress, progress_file
     from runner.plan.trees import decode_text
 
     path = manifest.progress
     file = branch_checkout / path
     data = file.read_bytes() if file.is_file() else None
-    recorded = progress.parse(
+    recorded = progress_file.parse(
         path, decode_text(path, data), manifest.plan.path, any_section=True
     )
     return progress.stale_reason(recorded, entry.task, entry.task_digest, entry.attempt)

@@ -130,7 +130,8 @@ def convert(
     from runner.plan.formats import native
     from runner.plan.graph import TaskGraph
     from runner.plan.loading import load
-    from runner.plan.progress import from_source, render
+    from runner.plan.progress import from_source
+    from runner.plan.progress_file import render
 
     choice = PlanSettings(
         path=plan_path,

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from runner.comments.command import Command
     from runner.config.settings import Settings
     from runner.github_api.comments import CommentApi
-    from runner.plan.progress import RunRecord
+    from runner.plan.records import RunRecord
     from runner.repo.remote import Remote
     from runner.repo.repository import Repository
 

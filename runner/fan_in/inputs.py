@@ -15,7 +15,7 @@ from runner.policy.redaction import NONE, Secrets
 
 if TYPE_CHECKING:
     from runner.fan_in.batch_merge import FanIn
-    from runner.plan.progress import RunRecord
+    from runner.plan.records import RunRecord
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from runner.core.task import Status
 from runner.github_api.issue_types import MARKER, Answer, Event, History, Issue
 from runner.issues.rendered_text import rendered_text
 from runner.plan.formats.github_issues import Approved, IssuesFile, Refused, Wait
-from runner.plan.progress import seconds_between
+from runner.plan.records import seconds_between
 from runner.plan.view import TaskView
 from runner.ui.markdown import cell
 

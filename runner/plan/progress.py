@@ -1,39 +1,25 @@
-"""The progress of a plan: the records of its tasks, their legal changes, and the file.
-
-The file has one record per line in plan order, with a blank line between records and
-the comma in front. So a change of one record changes one line, and git merges branches
-that changed different tasks. The last line has the run on GitHub Actions that landed
-last, if there was one.
-"""
+"""The progress of a plan: what the records of its tasks say, and their legal changes."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from functools import lru_cache
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import Field, ValidationError
-
-from runner.core import plan_paths
-from runner.core.documents import Document, clean
-from runner.core.errors import InvalidInput, Problem
+from runner.core.documents import clean
 from runner.core.plurals import pluralize
 from runner.core.result import (
     MAX_QUESTIONS,
     Failure,
     FailureKind,
-    JobIds,
     KeptWork,
-    PersonsMessage,
     Question,
-    RecordedLimit,
     Result,
     Usage,
 )
 from runner.core.task import Owner, Plan, Standing, Status, Task
+from runner.plan.records import Record, RunRecord, seconds_between
 
 # Characters of a failed attempt's log that are stored for the prompt of the retry.
 KEPT_TAIL = 2_000
@@ -46,123 +32,6 @@ _OFTEN = 2  # conflicts
 # Attempts from earlier work that may fail in the same way, before one starts anew: the
 # work may be what makes them fail.
 _MAX_REPEATS = 2
-
-
-# No task ever has as many; a longer number could not be added to and written again.
-_MAX_ATTEMPTS = 10**9
-
-
-class Record(Document):
-    """The record of one task. Times are ISO 8601 UTC, `seconds` is a duration.
-
-    - `allowed`: the number of attempts, if it differs from the settings (after `retry`);
-      one more for each of the `conflicts` and `questions`;
-    - `conflicts`: how many attempts ended in a conflict that was not the task's fault;
-    - `conflict_paths`: where its work has conflicted, so that no task that touches these
-      paths runs beside it again;
-    - `final`: another attempt makes no sense;
-    - `skipped`: None if no command has skipped the task or taken that back; then the
-      plan's mark decides, even if it changes later;
-    - `held`: the branch where finished work waits for a person;
-    - `gate`: whether the task waits for a person's approval before it starts; None if no
-      command has said so, then the plan's `gate` decides;
-    - `seconds`: how long the successful attempt took, for the critical path;
-    - `job`, `artifact`: where the latest attempt ran and what has its log, as in
-      `Result`;
-    - `changed`: the paths that the task changed, for the prompts of its dependents;
-    - `accepted`: whether verify was green with the work, where a person has let it land;
-    - `request`: `Task.request_digest` of what the successful attempt was asked to do;
-    - `plan`, `own_id`: if the file has the records of several plans, which one the task
-      is of, and its id there if it differs;
-    - `kept`: the work that the next attempt may start from;
-    - `message`: what a person says to the task's next attempts;
-    - `questions`: what its agents have asked, until it lands; while the last one has no
-      answer, the task is pending and nothing of it starts;
-    - `repeats`: how many attempts from earlier work have failed in the same way, the
-      last ones in a row.
-    """
-
-    status: Status = Status.PENDING
-    attempts: Annotated[int, Field(ge=0, le=_MAX_ATTEMPTS)] = 0
-    allowed: Annotated[int, Field(le=_MAX_ATTEMPTS)] | None = None
-    conflicts: Annotated[int, Field(ge=0, le=_MAX_ATTEMPTS)] = 0
-    conflict_paths: tuple[str, ...] = ()
-    final: bool = False
-    skipped: bool | None = None
-    held: str | None = None
-    gate: bool | None = None
-    started: str | None = None
-    finished: str | None = None
-    seconds: float | None = None
-    error: Failure | None = None
-    agent: str | None = None
-    summary: str | None = None
-    changed: tuple[str, ...] = ()
-    accepted: Literal["verified", "unverified"] | None = None
-    request: str | None = None
-    cost_usd: float | None = None
-    tokens: int | None = None
-    job: JobIds | None = None
-    artifact: str | None = None
-    plan: str | None = None
-    own_id: str | None = None
-    kept: KeptWork | None = None
-    repeats: Annotated[int, Field(ge=0)] = 0
-    message: PersonsMessage = ""
-    questions: tuple[Question, ...] = ()
-
-    @property
-    def open_question(self) -> Question | None:
-        """The question that waits for an answer, if one does."""
-        if self.questions and self.questions[-1].answer is None:
-            return self.questions[-1]
-        return None
-
-    @property
-    def duration(self) -> float | None:
-        """How many seconds the last attempt took that left its times."""
-        if self.started is None or self.finished is None:
-            return self.seconds
-        return seconds_between(self.started, self.finished)
-
-
-class RunRecord(Document):
-    """A run on GitHub Actions as it was when it last landed a commit.
-
-    A run of the workflow that was handed no state goes on with it and its limits.
-
-    - `round`: the round that landed;
-    - `inputs`: those of its first round, by setting name;
-    - `merged`: the rounds whose results are in `spent_usd`, the latest last: ids of
-      GitHub's run and the round, `RUN.ROUND` → the run attempt that merged them;
-    - `slots`, `limited`: how it backs off after a rate limit;
-    - `limits`: the usage limits that it has met, by agent;
-    - `waits_until`: no agent starts before this time, because of a rate limit or of usage
-      limits;
-    - `ended`: why no round follows; None while one is to follow.
-    """
-
-    id: str
-    round: Annotated[int, Field(ge=1)]
-    spent_usd: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
-    dearest_usd: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
-    inputs: dict[str, str] = Field(default_factory=dict)
-    merged: dict[str, int] = Field(default_factory=dict)
-    slots: Annotated[int, Field(ge=1)] | None = None
-    limited: Annotated[int, Field(ge=0)] = 0
-    limits: dict[str, RecordedLimit] = Field(default_factory=dict)
-    waits_until: str | None = None
-    ended: str | None = None
-
-
-class ProgressFile(Document):
-    """The file. `others`: records of plans that are not the plan now."""
-
-    version: Literal[1]
-    plan: str
-    tasks: dict[str, Record]
-    others: dict[str, Record] = Field(default_factory=dict)
-    run: RunRecord | None = None
 
 
 @dataclass(frozen=True)
@@ -291,9 +160,7 @@ class Progress:
         standings = {}
         for task in plan.tasks:
             # Most tasks of a large plan have neither a record nor a mark.
-            unmarked = task.source_status is Status.PENDING and not (
-                task.skipped or task.blocker or task.gate
-            )
+            unmarked = not (_is_marked(task) or task.blocker or task.gate)
             if unmarked and task.id not in self.records:
                 standings[task.id] = Standing.OPEN
             else:
@@ -349,7 +216,12 @@ class Progress:
         If the plan itself marks a task as skipped, that is not recorded: the task must
         run again once somebody removes the mark from the plan.
         """
-        return self.with_records({task.id: self._own_record(task) for task in tasks})
+        own_records = {}
+        for task in tasks:
+            own_record = self._own_record(task)
+            if own_record is not self.records.get(task.id):
+                own_records[task.id] = own_record
+        return self.with_records(own_records) if own_records else self
 
     def with_held(self, task: Task, branch: str) -> Progress:
         """The task's finished work waits on `branch` for a person."""
@@ -555,8 +427,10 @@ class Progress:
 
     def _own_record(self, task: Task) -> Record:
         """The task's record, without the plan's mark that skips it."""
-        record = self.record(task)
         recorded = self.records.get(task.id)
+        if recorded is not None and not _is_marked(task):
+            return recorded
+        record = self.record(task)
         skipped = recorded.skipped if recorded is not None else None
         if record.skipped == skipped:
             return record
@@ -575,6 +449,11 @@ class Progress:
         self, task: Task, record: Record, changes: Mapping[str, object]
     ) -> Progress:
         return self.with_records({task.id: record.model_copy(update=changes)})
+
+
+def _is_marked(task: Task) -> bool:
+    """Whether the plan says anything about what became of the task."""
+    return task.skipped or task.source_status is not Status.PENDING
 
 
 def _with_skip_mark(record: Record, task: Task) -> Record:
@@ -682,168 +561,6 @@ def from_source(plan: Plan, path: str) -> Progress:
     return Progress(path, records)
 
 
-def parse(
-    path: str,
-    text: str | None,
-    plan: str,
-    *,
-    any_section: bool = False,
-    folder: str = "",
-) -> Progress:
-    """The progress in `text`, the content of the file at `path`; None: no file yet.
-
-    `any_section`: that of any plan in the file or folder `plan` will do. `folder`: a
-    plan in it may come after another one there, such as the next change of OpenSpec.
-
-    What was recorded for a plan alone counts when it is one of several, and back.
-
-    Raises InvalidInput if it is unreadable or belongs to a plan other than `plan`.
-    """
-    if text is None:
-        return Progress(plan)
-    try:
-        document = ProgressFile.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in first["loc"])
-        what = f"unreadable progress: {key} {first['msg']}"
-        remedy = (
-            "restore the last good version from git, or delete the file to start over"
-        )
-        line = _line_of(text, first["loc"])
-        raise InvalidInput([Problem(path, line, what, remedy)]) from None
-    _refuse_second_records(path, text, len(document.tasks) + len(document.others))
-    is_part = any_section and document.plan.startswith((f"{plan}#", f"{plan}/"))
-    if is_part:
-        plan = document.plan
-    if document.plan != plan and not _may_follow(document, plan, folder):
-        what = f"this is the progress of {document.plan}, not of {plan}"
-        remedy = "give this plan its own file with the setting progress:"
-        raise InvalidInput([Problem(path, 1, what, remedy)])
-    progress = Progress(plan, document.tasks, document.model_extra or {}, document.run)
-    if plan_paths.is_several(plan):
-        return _of_several(progress, document)
-    if document.plan == plan and not document.others:
-        return progress
-    return _of_one(progress, document)
-
-
-def _may_follow(document: ProgressFile, plan: str, folder: str) -> bool:
-    """Whether the plan takes over the progress of another one."""
-    was = document.plan
-    recorded = {record.plan for record in document.tasks.values() if record.plan}
-    if plan_paths.is_several(plan):
-        if not plan_paths.is_several(was):
-            return plan_paths.covers(plan, was.partition("#")[0])
-        shared = set(plan_paths.parts(plan)) & set(plan_paths.parts(was))
-        return bool(shared) or any(plan_paths.covers(plan, name) for name in recorded)
-    if plan_paths.is_several(was):
-        own_path = plan.partition("#")[0]
-        return plan in recorded or plan_paths.covers(was, own_path)
-    inside = f"{folder}/"
-    return bool(folder) and was.startswith(inside) and plan.startswith(inside)
-
-
-def _entries(document: ProgressFile) -> Iterator[tuple[str, Owner | None, Record]]:
-    """Each record with its id in the file and its owner; None if the file has none."""
-    default = None if plan_paths.is_several(document.plan) else document.plan
-    for task_id, record in [*document.tasks.items(), *document.others.items()]:
-        plan = record.plan or default
-        owner = Owner(plan, record.own_id or task_id) if plan else None
-        plain = record.model_copy(update={"plan": None, "own_id": None})
-        yield task_id, owner, plain
-
-
-def _of_several(progress: Progress, document: ProgressFile) -> Progress:
-    """Every record under an id of its own, which is the one of the file if it is free."""
-    records: dict[str, Record] = {}
-    owners: dict[str, Owner] = {}
-    for task_id, owner, record in _entries(document):
-        key = task_id
-        if key in records and owner is not None:
-            key = _full_id(owner)
-        records[key] = record
-        if owner is not None:
-            owners[key] = owner
-    return replace(progress, records=records, owners=owners)
-
-
-def _of_one(progress: Progress, document: ProgressFile) -> Progress:
-    """The records of this plan under its own ids; those of the others are kept."""
-    records: dict[str, Record] = {}
-    others: dict[str, Record] = {}
-    for task_id, owner, record in _entries(document):
-        if owner is None or owner.plan == progress.plan:
-            records[owner.own_id if owner else task_id] = record
-            continue
-        key = task_id
-        if key in others:
-            key = _full_id(owner)
-        others[key] = _owned(record, key, owner)
-    return replace(progress, records=records, others=others)
-
-
-def _full_id(owner: Owner) -> str:
-    name = plan_paths.names([owner.plan])[owner.plan]
-    return f"{name}/{owner.own_id}"
-
-
-def _owned(record: Record, task_id: str, owner: Owner) -> Record:
-    own_id = owner.own_id if owner.own_id != task_id else None
-    return record.model_copy(update={"plan": owner.plan, "own_id": own_id})
-
-
-def render(progress: Progress, order: Iterable[str]) -> str:
-    """The file's text: the records of `order`, then those of tasks no longer in the plan."""
-    head = {"version": 1, "plan": progress.plan, **progress.extra}
-    opening = json.dumps(head, ensure_ascii=False).removesuffix("}") + ', "tasks": {'
-    lines: list[str] = []
-    for task_id in dict.fromkeys([*order, *progress.records]):
-        if task_id not in progress.records:
-            continue
-        record = progress.records[task_id]
-        owner = progress.owners.get(task_id)
-        if owner is not None:
-            record = _owned(record, task_id, owner)
-        lines.append(_record_line(task_id, record, is_first=not lines))
-    if progress.others:
-        lines.append('}, "others": {')
-        first = len(lines)
-        for task_id, record in progress.others.items():
-            lines.append(_record_line(task_id, record, is_first=len(lines) == first))
-    closing = "}}"
-    if progress.run is not None:
-        closing = f'}}, "run": {_run_json(progress.run)}}}'
-    return "\n\n".join([opening, *lines, closing]) + "\n"
-
-
-def _record_line(task_id: str, record: Record, *, is_first: bool) -> str:
-    comma = "" if is_first else ","
-    key = json.dumps(task_id, ensure_ascii=False)
-    return f"{comma}{key}: {_record_json(record)}"
-
-
-def seconds_between(started: str, finished: str) -> float:
-    """Seconds between two ISO 8601 times; 0 if the clock was set back in between."""
-    duration = datetime.fromisoformat(finished) - datetime.fromisoformat(started)
-    return max(0.0, duration.total_seconds())
-
-
-# Every commit writes the whole file, and differs from the last one in a line or two.
-@lru_cache(maxsize=2**14)
-def _record_json(record: Record) -> str:
-    # Readers may rely on these two, so they are written even if they are the defaults.
-    always = {"status": record.status.value, "attempts": record.attempts}
-    changed = record.model_dump(mode="json", exclude_defaults=True)
-    return json.dumps(always | changed, ensure_ascii=False)
-
-
-def _run_json(run: RunRecord) -> str:
-    document = {"id": run.id, "round": run.round}
-    document |= run.model_dump(mode="json", exclude_defaults=True)
-    return json.dumps(document, ensure_ascii=False)
-
-
 def _total_usage(record: Record, usage: Usage) -> dict[str, Any]:
     """Cost and tokens of all attempts, `record` counting this one already.
 
@@ -857,54 +574,3 @@ def _total_usage(record: Record, usage: Usage) -> dict[str, Any]:
     if record.tokens is not None and usage.tokens is not None:
         tokens = record.tokens + usage.tokens
     return {"cost_usd": cost_usd, "tokens": tokens}
-
-
-def _refuse_second_records(path: str, text: str, count: int) -> None:
-    """Raise InvalidInput if a task has two records, as after a merge that kept both.
-
-    JSON itself takes the last of them. `count`: how many tasks have one.
-    """
-    # Each record has the key once, so that most files need not be read again.
-    if text.count('"status":') == count:
-        return
-    repeated: list[str] = []
-
-    def note_repeated(pairs: list[tuple[str, object]]) -> dict[str, object]:
-        seen = dict(pairs)
-        if len(seen) != len(pairs):
-            keys = [key for key, _ in pairs]
-            repeated.extend(key for key in seen if keys.count(key) > 1)
-        return seen
-
-    json.loads(text, object_pairs_hook=note_repeated)
-    if not repeated:
-        return
-    key = json.dumps(repeated[0], ensure_ascii=False)
-    lines = [number for number, line in enumerate(text.split("\n"), 1) if key in line]
-    line = lines[1] if len(lines) > 1 else 1
-    what = f"two records of {repeated[0]}; the other one is on line {lines[0]}"
-    raise InvalidInput([Problem(path, line, what, "keep one of them")])
-
-
-def _line_of(text: str, location: tuple[int | str, ...]) -> int:
-    """The line, from 1, of pydantic's error location; 1 if it cannot be found."""
-    if not location:
-        return _syntax_error_line(text)
-    if len(location) < 2:
-        return 1
-    # A record has its own line, which starts with its task id.
-    key = json.dumps(str(location[1]), ensure_ascii=False)
-    for number, line in enumerate(text.split("\n"), 1):
-        if key in line:
-            return number
-    return 1
-
-
-def _syntax_error_line(text: str) -> int:
-    try:
-        json.loads(text)
-    except json.JSONDecodeError as error:
-        return error.lineno
-    except RecursionError:
-        pass
-    return 1

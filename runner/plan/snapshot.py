@@ -13,7 +13,7 @@ from runner.core import gc_pause
 from runner.core.errors import InvalidInput, Problem, UsageProblem
 from runner.core.task import Owner, Plan, PlanSettings, Status, Task, TaskRules
 from runner.core.validation import nearest
-from runner.plan import formats, progress
+from runner.plan import formats, progress_file
 from runner.plan.formats import Mark, Tree
 from runner.plan.graph import TaskGraph
 from runner.plan.loading import NO_OWNERS, load, write_back
@@ -107,12 +107,12 @@ def _snapshot(
 ) -> Snapshot:
     if not choice.is_several:
         plan, graph = _load_plan(choice, tree, task_rules, NO_OWNERS)
-        recorded = progress.parse(
+        recorded = progress_file.parse(
             progress_path, progress_text, plan.name, folder=choice.path
         )
         return Snapshot(commit, plan, graph, recorded)
     # Which ids are recorded decides which ids the tasks get.
-    recorded = progress.parse(progress_path, progress_text, choice.path)
+    recorded = progress_file.parse(progress_path, progress_text, choice.path)
     plan, graph = _load_plan(choice, tree, task_rules, recorded.owners)
     owners = {**recorded.owners, **plan.owners}
     return Snapshot(commit, plan, graph, replace(recorded, owners=owners))
@@ -137,7 +137,7 @@ def read_for_recording(
         before, problems = older(), error.problems
     text = _progress_text(repo, commit, progress_path)
     plan_name = choice.path if choice.is_several else before.plan.name
-    recorded = progress.parse(progress_path, text, plan_name, folder=choice.path)
+    recorded = progress_file.parse(progress_path, text, plan_name, folder=choice.path)
     if choice.is_several:
         owners = {**recorded.owners, **before.plan.owners}
         recorded = replace(recorded, owners=owners)
@@ -168,7 +168,7 @@ def read_progress(
     it is unreadable or belongs to another plan.
     """
     text = _progress_text(repo, commit, progress_path)
-    return progress.parse(
+    return progress_file.parse(
         progress_path, text, choice.path, any_section=True, folder=choice.path
     )
 
@@ -420,7 +420,7 @@ def write_progress_blobs(
     # Nobody can mark a task in a plan that cannot be read.
     if not snapshot.problems:
         marked = write_back(plan, tree, changed_marks(snapshot, after))
-    text = progress.render(after, [task.id for task in plan.tasks])
+    text = progress_file.render(after, [task.id for task in plan.tasks])
     # Paths and fields of a newer version may hold lone surrogates, which UTF-8 cannot
     # encode.
     files = {progress_path: text.encode("utf-8", "backslashreplace")}
@@ -444,10 +444,14 @@ def changed_marks(snapshot: Snapshot, after: Progress) -> dict[str, Mark]:
     """Task id → the mark that the plan should show, for tasks whose record changed."""
     marks = {}
     marked = snapshot.recorded or snapshot.progress
+    reopened = after.reopened ^ marked.reopened
     for task in snapshot.plan.tasks:
-        record, before = after.record(task), marked.record(task)
         # Most records are the same object, and comparing fields is slow.
-        if record is before or record == before:
+        is_same = after.records.get(task.id) is marked.records.get(task.id)
+        if is_same and task.id not in reopened:
+            continue
+        record, before = after.record(task), marked.record(task)
+        if record == before:
             continue
         finished = error = None
         if record.status is Status.COMPLETED:

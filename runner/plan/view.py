@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from runner.core.task import Plan, Standing, Status, Task
-from runner.plan.progress import Progress, Record
+from runner.plan.progress import Progress
+from runner.plan.records import Record
 
 if TYPE_CHECKING:  # a leg of the matrix uses this module without networkx
     from runner.core.reports import Phase

@@ -10,7 +10,8 @@ from statistics import median
 
 from runner.core.forecast import DurationSources
 from runner.core.task import Status, Task
-from runner.plan.progress import Progress, Record
+from runner.plan.progress import Progress
+from runner.plan.records import Record
 
 # Seconds of an attempt where nothing at all is known: agents work for minutes.
 GUESS = 300.0

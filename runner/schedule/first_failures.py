@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from runner.core.result import Failure, FailureKind, Result
-from runner.plan.progress import seconds_between
+from runner.plan.records import seconds_between
 
 AT_ONCE = 10.0  # seconds; an agent that fails sooner has not worked on its task
 

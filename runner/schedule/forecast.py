@@ -19,7 +19,7 @@ from runner.core.forecast import (
     KneeName,
 )
 from runner.core.task import Standing, Task
-from runner.plan.progress import Record
+from runner.plan.records import Record
 from runner.plan.snapshot import Snapshot
 from runner.schedule.durations import cost_per_attempt, durations
 from runner.schedule.simulation import (

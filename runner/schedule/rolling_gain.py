@@ -9,7 +9,7 @@ from typing import NamedTuple
 from runner.core.result import Failure, FailureKind
 from runner.core.rough_time import rough_saving
 from runner.core.task import Task
-from runner.plan.progress import Record
+from runner.plan.records import Record
 from runner.plan.snapshot import Snapshot
 from runner.schedule.simulation import ExpectedAttempt, Simulation
 from runner.schedule.task_choice import TaskChoice

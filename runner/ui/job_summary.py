@@ -11,7 +11,7 @@ from runner.core.errors import InvalidInput, UsageProblem
 from runner.core.manifest import BatchEntry
 from runner.core.plurals import pluralize
 from runner.core.result import Result, Verdict
-from runner.plan.progress import seconds_between
+from runner.plan.records import seconds_between
 from runner.ui.attempt_text import (
     MAX_LOG_LINES,
     cost,

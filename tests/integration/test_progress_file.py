@@ -13,8 +13,9 @@ import pytest
 
 from runner.core.result import Failure, FailureKind
 from runner.core.task import Status
-from runner.plan import progress
-from runner.plan.progress import Progress, Record
+from runner.plan import progress_file
+from runner.plan.progress import Progress
+from runner.plan.records import Record
 from tests.support.project import Project
 
 IDS = ["T1", "T2", "T3", "T4"]
@@ -32,7 +33,7 @@ def _merge(
 ) -> tuple[int, str]:
     """git's three-way merge of the three files: its status (0 is clean) and the text."""
     for name, one in (("ours", ours), ("base", base), ("theirs", theirs)):
-        (folder / name).write_text(progress.render(one, IDS), encoding="utf-8")
+        (folder / name).write_text(progress_file.render(one, IDS), encoding="utf-8")
     done = subprocess.run(
         ["git", "merge-file", "-p", "ours", "base", "theirs"],
         cwd=folder,
@@ -60,7 +61,7 @@ def test_branches_that_changed_different_tasks_merge_cleanly(
         BASE.with_records({other: FAILED}),
     )
     assert status == 0
-    assert progress.parse("p", text, "tasks.yml") == BASE.with_records(
+    assert progress_file.parse("p", text, "tasks.yml") == BASE.with_records(
         {one: DONE, other: FAILED}
     )
 
@@ -71,7 +72,7 @@ def test_branches_that_changed_every_second_task_merge_cleanly(tmp_path: Path) -
         tmp_path, BASE.with_records(odd), BASE, BASE.with_records(even)
     )
     assert status == 0
-    assert progress.parse("p", text, "tasks.yml") == BASE.with_records(odd | even)
+    assert progress_file.parse("p", text, "tasks.yml") == BASE.with_records(odd | even)
 
 
 @pytest.mark.parametrize("task_id", IDS)
@@ -89,7 +90,7 @@ def test_branches_that_changed_one_task_differently_conflict(
 
 def test_branches_that_made_the_same_change_agree(tmp_path: Path) -> None:
     both = BASE.with_records({"T2": DONE})
-    assert _merge(tmp_path, both, BASE, both) == (0, progress.render(both, IDS))
+    assert _merge(tmp_path, both, BASE, both) == (0, progress_file.render(both, IDS))
 
 
 @pytest.mark.parametrize("kind", ["folder", "link"])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from runner.core.task import Standing, Status, Task
 from runner.plan.graph import TaskGraph
-from runner.plan.progress import Progress, Record
+from runner.plan.progress import Progress
+from runner.plan.records import Record
 from runner.plan.snapshot import Snapshot
 from tests.support.builders import plan
 

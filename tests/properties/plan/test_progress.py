@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from runner.core.result import Failure, FailureKind
 from runner.core.task import Standing, Status
-from runner.plan import progress
-from runner.plan.progress import Progress, Record
+from runner.plan import progress_file
+from runner.plan.progress import Progress
+from runner.plan.records import Record
 from tests.support.builders import quick, task
 from tests.support.progress_records import ERROR, FAILED, result_of_attempt
 
@@ -117,8 +118,8 @@ def test_a_rendered_file_parses_back_and_has_one_record_per_line(
     records: dict[str, Record], data: st.DataObject
 ) -> None:
     order = data.draw(st.permutations(list(records)))
-    text = progress.render(Progress("plans/ü.yml", records), order)
-    assert progress.parse("p", text, "plans/ü.yml").records == records
+    text = progress_file.render(Progress("plans/ü.yml", records), order)
+    assert progress_file.parse("p", text, "plans/ü.yml").records == records
     assert text.endswith("\n")
     lines = text.split("\n")
     # a blank line between records, the head and the foot
@@ -136,9 +137,44 @@ def test_changing_one_record_changes_one_line(
     ids = [f"T{n}" for n in range(len(records))]
     before = Progress("p", dict(zip(ids, records, strict=True)))
     changed = data.draw(st.sampled_from(ids))
-    old_lines = progress.render(before, ids).split("\n")
-    new_lines = progress.render(before.with_records({changed: replacement}), ids).split(
-        "\n"
-    )
+    old_lines = progress_file.render(before, ids).split("\n")
+    new_lines = progress_file.render(
+        before.with_records({changed: replacement}), ids
+    ).split("\n")
     differing = [a for a, b in zip(old_lines, new_lines, strict=True) if a != b]
     assert len(differing) == (before.records[changed] != replacement)
+
+
+# What an edit by hand, a merge that went wrong or a hostile commit may put into the file.
+_PIECES = st.sampled_from(
+    [
+        *("", ",", "\n\n", "{", "}", '"', '"a": {"status": "pending"}'),
+        *(',"b": {"status": "failed"}', '}, "others": {', '}, "tasks": {'),
+        *('"status": "held"', '"tasks": {', ', "summary": "', "}}"),
+    ]
+)
+
+
+@quick
+@given(
+    st.dictionaries(_TEXT, _RECORDS, max_size=3),
+    st.dictionaries(st.sampled_from("ab"), _RECORDS, max_size=2),
+    st.lists(
+        st.tuples(st.integers(0, 2_000), st.integers(0, 2_000), _PIECES), max_size=3
+    ),
+)
+def test_a_file_that_was_edited_says_the_same_line_by_line_or_is_read_as_a_whole(
+    records: dict[str, Record],
+    others: dict[str, Record],
+    edits: list[tuple[int, int, str]],
+) -> None:
+    progress = Progress("tasks.yml", records, others=others)
+    text = progress_file.render(progress, [])
+    for start, length, piece in edits:
+        start %= len(text) + 1
+        text = text[:start] + piece + text[start + length % 9 :]
+    by_lines = progress_file._by_lines(text)
+    if by_lines is not None:
+        assert by_lines == progress_file._as_a_whole("progress.json", text)
+    elif not edits:
+        raise AssertionError("its own files are not read line by line")

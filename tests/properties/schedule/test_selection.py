@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.core.task import Task
-from runner.plan.progress import Progress, Record
+from runner.plan.progress import Progress
+from runner.plan.records import Record
 from runner.schedule import selection
 from runner.schedule.ready_queue import ReadyQueue
 from tests.support.builders import quick, task

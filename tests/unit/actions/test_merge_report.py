@@ -13,7 +13,8 @@ from runner.core.result import Failure, FailureKind, Question, Result, Usage
 from runner.core.task import AgentSettings
 from runner.fan_in.batch_merge import FanIn
 from runner.plan.graph import TaskGraph
-from runner.plan.progress import Progress, Record
+from runner.plan.progress import Progress
+from runner.plan.records import Record
 from runner.plan.snapshot import Snapshot
 from tests.support import builders
 

@@ -12,7 +12,7 @@ from runner.actions.open_run import (
 )
 from runner.actions.round_state import RoundState
 from runner.core.errors import UsageProblem
-from runner.plan.progress import RunRecord
+from runner.plan.records import RunRecord
 
 OPEN = RunRecord(
     id="1",

@@ -11,7 +11,7 @@ from runner.cli.report import print_end, print_time, with_unlanded
 from runner.core.events import PlannedTask, RunStarted
 from runner.core.result import Failure, FailureKind
 from runner.core.run_view import AttemptState, AttemptView, RunView, TaskRun
-from runner.plan.progress import Record
+from runner.plan.records import Record
 from runner.plan.view import TaskView
 from tests.support.builders import task
 from tests.support.queue_snapshots import snapshot

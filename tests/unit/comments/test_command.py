@@ -11,7 +11,8 @@ from runner.core.result import Failure, FailureKind, Question
 from runner.core.task import Plan, Status
 from runner.local.request_outcome import Outcome
 from runner.plan.graph import TaskGraph
-from runner.plan.progress import Progress, Record
+from runner.plan.progress import Progress
+from runner.plan.records import Record
 from runner.plan.view import views
 from runner.ui.round_summary import RoundReport, sticky_comment
 from tests.support.builders import task

@@ -9,7 +9,8 @@ from runner.core.task import Status
 from runner.fan_in import kept_refs
 from runner.fan_in.batch_merge import FanIn
 from runner.plan.graph import TaskGraph
-from runner.plan.progress import Progress, Record
+from runner.plan.progress import Progress
+from runner.plan.records import Record
 from runner.plan.snapshot import Snapshot
 from tests.support.builders import BASE, entry, manifest, plan, task
 

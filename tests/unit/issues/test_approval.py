@@ -12,7 +12,7 @@ from runner.github_api.issue_types import Edit, Event, Issue
 from runner.issues import approval
 from runner.issues.approval import LandedWork
 from runner.plan.formats.github_issues import Approved, IssuesFile, Refused, Wait
-from runner.plan.progress import Record
+from runner.plan.records import Record
 from runner.plan.view import TaskView
 from tests.support.builders import task
 from tests.support.issue_histories import history

@@ -9,7 +9,7 @@ from runner.core.result import Failure, FailureKind
 from runner.core.run_view import AttemptState, AttemptView, RunView, TaskRun
 from runner.local.live_state import unrecorded_failure, with_run
 from runner.local.run_history import PastRun
-from runner.plan.progress import Record
+from runner.plan.records import Record
 from runner.plan.view import TaskView
 from tests.support.builders import task
 

@@ -10,7 +10,8 @@ from runner.core.task import Plan, PlanSettings, Status
 from runner.local.journal import Journal
 from runner.local.requests import TakenRequests, take_requests
 from runner.plan.graph import TaskGraph
-from runner.plan.progress import Progress, Record
+from runner.plan.progress import Progress
+from runner.plan.records import Record
 from runner.plan.requests import Request, RetryRequest, SkipRequest
 from runner.plan.snapshot import Snapshot
 from tests.support.builders import task

@@ -17,7 +17,8 @@ from runner.plan.changes import (
     unrecorded_failures,
 )
 from runner.plan.graph import TaskGraph
-from runner.plan.progress import Progress, Record
+from runner.plan.progress import Progress
+from runner.plan.records import Record
 from runner.plan.snapshot import Snapshot
 from tests.support.builders import task
 

@@ -6,10 +6,11 @@ import pytest
 
 from runner.core.errors import InvalidInput, UsageProblem
 from runner.core.task import Owner, Plan, PlanSettings, Status
-from runner.plan import loading, progress
+from runner.plan import loading, progress_file
 from runner.plan.formats import Mark, MemoryTree
 from runner.plan.graph import TaskGraph
-from runner.plan.progress import Progress, Record
+from runner.plan.progress import Progress
+from runner.plan.records import Record
 from runner.plan.snapshot import Snapshot
 
 WEB, API = "specs/001-web/tasks.md", "specs/002-api/tasks.md"
@@ -39,7 +40,7 @@ def _recorded(plan: Plan, done: str) -> str:
     records = {task.id: Record() for task in plan.tasks}
     records[done] = Record(status=Status.COMPLETED, attempts=1)
     recorded = Progress(plan.name, records, owners=plan.owners)
-    return progress.render(recorded, _ids(plan))
+    return progress_file.render(recorded, _ids(plan))
 
 
 @pytest.mark.parametrize(
@@ -82,7 +83,7 @@ def test_a_dependency_on_another_plan_is_its_full_name() -> None:
 def test_adding_a_plan_renames_nothing_that_is_recorded() -> None:
     text = _recorded(_load([API]), done="T001")
     assert '"plan": "specs/002-api/tasks.md", "tasks"' in text
-    recorded = progress.parse("p.json", text, ALL)
+    recorded = progress_file.parse("p.json", text, ALL)
     plan = _load(ALL, recorded=recorded)
     # T001 was recorded while the API was the only plan.
     assert _ids(plan) == ["001-web/T001", "T002", "T001", "T003"]
@@ -92,19 +93,21 @@ def test_adding_a_plan_renames_nothing_that_is_recorded() -> None:
 
 def test_progress_of_a_plan_alone_counts_in_the_list_and_back() -> None:
     alone = _recorded(_load([WEB]), done="T002")
-    listed = progress.parse("p.json", alone, ALL)
+    listed = progress_file.parse("p.json", alone, ALL)
     plan = _load(ALL, recorded=listed)
     both = Progress(ALL, {**listed.records}, owners={**listed.owners, **plan.owners})
     both = both.with_every_task(plan.tasks)
     both = both.with_records({"002-api/T001": Record(status=Status.FAILED, attempts=2)})
-    text = progress.render(both, _ids(plan))
+    text = progress_file.render(both, _ids(plan))
     assert f'"plan": "{API}"' in text
 
-    back = progress.parse("p.json", text, API)
+    back = progress_file.parse("p.json", text, API)
     assert back.records["T001"].attempts == 2
     assert back.records["T001"].plan is None
     assert {record.plan for record in back.others.values()} == {WEB}
-    again = progress.parse("p.json", progress.render(back, ["T001", "T003"]), ALL)
+    again = progress_file.parse(
+        "p.json", progress_file.render(back, ["T001", "T003"]), ALL
+    )
     assert again.records["T002"].status is Status.COMPLETED
     assert again.owners["T002"] == Owner(WEB, "T002")
     # The API's T001 was recorded under that id, while it was alone.
@@ -114,16 +117,18 @@ def test_progress_of_a_plan_alone_counts_in_the_list_and_back() -> None:
 def test_a_plan_that_goes_away_keeps_its_records_and_its_ids() -> None:
     plan = _load(ALL)
     text = _recorded(plan, done="001-web/T001")
-    recorded = progress.parse("p.json", text, ALL)
+    recorded = progress_file.parse("p.json", text, ALL)
     files = {path: text for path, text in FILES.items() if path != WEB}
     files["specs/003-new/tasks.md"] = "- [ ] T002 new\n"
     later = _load(ALL, files, recorded)
     # The T002 that is recorded is another task.
     assert _ids(later) == ["002-api/T001", "T003", "003-new/T002"]
     assert f"{WEB}: it is gone; its records are kept" in later.notes
-    kept = progress.render(recorded, _ids(later))
+    kept = progress_file.render(recorded, _ids(later))
     assert '"001-web/T001"' in kept
-    assert _ids(_load(ALL, FILES, progress.parse("p.json", kept, ALL))) == _ids(plan)
+    assert _ids(_load(ALL, FILES, progress_file.parse("p.json", kept, ALL))) == _ids(
+        plan
+    )
     named = _load([WEB, API], files, recorded)
     assert f"{WEB}: it is gone; its records are kept" in named.notes
     with pytest.raises(InvalidInput, match="there is no such plan"):
@@ -132,25 +137,25 @@ def test_a_plan_that_goes_away_keeps_its_records_and_its_ids() -> None:
 
 def test_the_next_change_of_a_folder_takes_over_and_the_archived_one_is_kept() -> None:
     old, new = "openspec/changes/a/tasks.md", "openspec/changes/b/tasks.md"
-    text = progress.render(Progress(old, {"1.1": Record(attempts=3)}), ["1.1"])
-    recorded = progress.parse("p.json", text, new, folder="openspec")
+    text = progress_file.render(Progress(old, {"1.1": Record(attempts=3)}), ["1.1"])
+    recorded = progress_file.parse("p.json", text, new, folder="openspec")
     assert recorded.records == {}
-    again = progress.render(recorded, [])
-    back = progress.parse("p.json", again, old, folder="openspec")
+    again = progress_file.render(recorded, [])
+    back = progress_file.parse("p.json", again, old, folder="openspec")
     assert back.records["1.1"].attempts == 3
     with pytest.raises(InvalidInput, match="not of"):
-        progress.parse("p.json", text, "specs/x/tasks.md", folder="specs")
-    run = progress.parse("p.json", text, "openspec", any_section=True)
+        progress_file.parse("p.json", text, "specs/x/tasks.md", folder="specs")
+    run = progress_file.parse("p.json", text, "openspec", any_section=True)
     assert run.plan == old
 
 
 def test_progress_of_a_plan_that_is_not_in_the_list_is_refused() -> None:
-    text = progress.render(Progress("TODO.md", {}), [])
+    text = progress_file.render(Progress("TODO.md", {}), [])
     with pytest.raises(InvalidInput, match=r"this is the progress of TODO\.md"):
-        progress.parse("p.json", text, ALL)
-    listed = progress.render(Progress(ALL, {}), [])
+        progress_file.parse("p.json", text, ALL)
+    listed = progress_file.render(Progress(ALL, {}), [])
     with pytest.raises(InvalidInput, match="this is the progress of specs"):
-        progress.parse("p.json", listed, "TODO.md")
+        progress_file.parse("p.json", listed, "TODO.md")
 
 
 def test_files_of_a_pattern_that_are_no_plans_are_noted_and_empty_ones_left_out() -> (
@@ -190,9 +195,9 @@ def test_options_go_to_the_plans_whose_format_has_them() -> None:
 def test_the_file_says_of_each_record_which_plan_it_is_of() -> None:
     plan = _load(ALL)
     recorded = Progress(ALL, {}, owners=plan.owners).with_every_task(plan.tasks)
-    text = progress.render(recorded, _ids(plan))
+    text = progress_file.render(recorded, _ids(plan))
     assert text.count('"own_id": "T001"') == 2
-    assert progress.render(progress.parse("p", text, ALL), _ids(plan)) == text
+    assert progress_file.render(progress_file.parse("p", text, ALL), _ids(plan)) == text
 
 
 def test_a_full_name_suggests_the_id_that_the_task_has() -> None:

@@ -10,8 +10,9 @@ import pytest
 
 from runner.core.result import Failure, FailureKind, KeptWork, Question, Usage
 from runner.core.task import Reference, Standing, Status, Task
-from runner.plan import progress
-from runner.plan.progress import KEPT_TAIL, Progress, Record
+from runner.plan import progress, progress_file, records
+from runner.plan.progress import KEPT_TAIL, Progress
+from runner.plan.records import Record
 from tests.support.builders import plan, problems, task
 from tests.support.progress_records import (
     DONE,
@@ -468,7 +469,7 @@ def test_progress_is_ahead_if_it_has_an_attempt_or_a_completion_more(
 
 
 def test_records_are_in_plan_order_with_removed_tasks_last() -> None:
-    text = progress.render(
+    text = progress_file.render(
         Progress("p", {name: Record() for name in "XBA"}), ["A", "B", "C"]
     )
     assert [line.lstrip(",")[1] for line in text.splitlines()[2:-2:2]] == [
@@ -479,7 +480,7 @@ def test_records_are_in_plan_order_with_removed_tasks_last() -> None:
 
 
 def test_the_file_has_its_published_format() -> None:
-    text = progress.render(_having(status=DONE, attempts=1), ["T1"])
+    text = progress_file.render(_having(status=DONE, attempts=1), ["T1"])
     assert json.loads(text) == {
         "version": 1,
         "plan": "tasks.yml",
@@ -488,7 +489,7 @@ def test_the_file_has_its_published_format() -> None:
 
 
 def test_status_and_attempts_are_written_even_if_they_are_the_defaults() -> None:
-    assert json.loads(progress.render(_having(), ["T1"]))["tasks"]["T1"] == {
+    assert json.loads(progress_file.render(_having(), ["T1"]))["tasks"]["T1"] == {
         "status": "pending",
         "attempts": 0,
     }
@@ -496,21 +497,25 @@ def test_status_and_attempts_are_written_even_if_they_are_the_defaults() -> None
 
 def test_a_record_keeps_the_fields_of_a_newer_version() -> None:
     text = '{"version": 1, "plan": "p", "tasks": {"T1": {"status": "failed", "attempts": 1, "mood": "good"}}}'
-    after = progress.parse("x", text, "p").after_failure(task(), 2, ERROR, None)
-    assert json.loads(progress.render(after, ["T1"]))["tasks"]["T1"]["mood"] == "good"
+    after = progress_file.parse("x", text, "p").after_failure(task(), 2, ERROR, None)
+    assert (
+        json.loads(progress_file.render(after, ["T1"]))["tasks"]["T1"]["mood"] == "good"
+    )
 
 
 def test_the_file_keeps_the_fields_of_a_newer_version() -> None:
     text = '{"version": 1, "plan": "p", "archive": [7], "tasks": {"T1": {}}}'
-    after = progress.parse("x", text, "p").after_failure(task(), 1, ERROR, None)
-    assert json.loads(progress.render(after, ["T1"]))["archive"] == [7]
+    after = progress_file.parse("x", text, "p").after_failure(task(), 1, ERROR, None)
+    assert json.loads(progress_file.render(after, ["T1"]))["archive"] == [7]
 
 
 def test_without_a_file_there_is_no_progress() -> None:
-    assert progress.parse("x", None, "p") == Progress("p")
+    assert progress_file.parse("x", None, "p") == Progress("p")
 
 
-GOOD = progress.render(Progress("p", {"T1": Record(), "T2": Record()}), ["T1", "T2"])
+GOOD = progress_file.render(
+    Progress("p", {"T1": Record(), "T2": Record()}), ["T1", "T2"]
+)
 
 
 @pytest.mark.parametrize(
@@ -551,7 +556,7 @@ GOOD = progress.render(Progress("p", {"T1": Record(), "T2": Record()}), ["T1", "
 def test_an_unreadable_file_is_a_located_problem_and_never_an_empty_start(
     text: str, start: str
 ) -> None:
-    assert problems(lambda: progress.parse("x", text, "p"))[0].startswith(start)
+    assert problems(lambda: progress_file.parse("x", text, "p"))[0].startswith(start)
 
 
 @pytest.mark.parametrize(
@@ -565,32 +570,32 @@ def test_an_unreadable_file_is_a_located_problem_and_never_an_empty_start(
 def test_a_duration_is_never_negative(
     started: str, finished: str, seconds: float
 ) -> None:
-    assert progress.seconds_between(started, finished) == seconds
+    assert records.seconds_between(started, finished) == seconds
 
 
 # -- the run on GitHub Actions --
 
-RUN = progress.RunRecord(id="4711", round=2, spent_usd=1.25, inputs={"plan": "é.yml"})
+RUN = records.RunRecord(id="4711", round=2, spent_usd=1.25, inputs={"plan": "é.yml"})
 
 
 def test_the_run_stands_in_the_last_line_and_survives() -> None:
     before = Progress("p", {"A": Record()}).with_run(RUN)
-    text = progress.render(before, ["A"])
+    text = progress_file.render(before, ["A"])
     assert text.splitlines()[-1] == (
         '}, "run": {"id": "4711", "round": 2, "spent_usd": 1.25, '
         '"inputs": {"plan": "é.yml"}}}'
     )
-    assert progress.parse("x", text, "p") == before
-    assert progress.parse("x", text, "p").with_records({}).run == RUN
+    assert progress_file.parse("x", text, "p") == before
+    assert progress_file.parse("x", text, "p").with_records({}).run == RUN
 
 
 def test_without_a_run_the_file_is_as_before() -> None:
-    assert "run" not in progress.render(Progress("p", {"A": Record()}), ["A"])
+    assert "run" not in progress_file.render(Progress("p", {"A": Record()}), ["A"])
 
 
 def test_an_unreadable_run_has_its_place() -> None:
     text = '{"version": 1, "plan": "p", "tasks": {}, "run": {"id": 1}}'
-    (first,) = problems(lambda: progress.parse("x", text, "p"))
+    (first,) = problems(lambda: progress_file.parse("x", text, "p"))
     assert first.startswith("x:1: unreadable progress: run.id")
 
 
@@ -665,10 +670,10 @@ def test_a_file_without_conflicts_is_read_and_written_as_before() -> None:
         '{"version": 1, "plan": "p", "tasks": {\n\n'
         '"T1": {"status": "failed", "attempts": 2, "allowed": 4}\n\n}}\n'
     )
-    read = progress.parse("x", text, "p")
+    read = progress_file.parse("x", text, "p")
     assert read.attempt_limit(task(), 3) == 4
     assert read.past_conflicts(task(), 3).paths == ()
-    assert progress.render(read, ["T1"]) == text
+    assert progress_file.render(read, ["T1"]) == text
 
 
 def _kept(attempt: int, one: Task | None = None) -> KeptWork:
@@ -688,8 +693,10 @@ def _after(
 def test_a_task_goes_on_with_the_kept_work_until_it_is_completed() -> None:
     now = _after(_having(), 1, ERROR, from_work=False)
     assert now.work_to_start_from(task()) == _kept(1)
-    text = progress.render(now, ["T1"])
-    assert progress.parse("x", text, "tasks.yml").work_to_start_from(task()) == _kept(1)
+    text = progress_file.render(now, ["T1"])
+    assert progress_file.parse("x", text, "tasks.yml").work_to_start_from(
+        task()
+    ) == _kept(1)
     now = _after(now, 2, ERROR, from_work=True)
     assert now.work_to_start_from(task()) == _kept(2)
     done = now.after_success(task(), result_of_attempt(attempt=3))
@@ -747,9 +754,12 @@ def test_a_question_waits_and_raises_attempts_and_limit_alike() -> None:
     assert now.standing(task(), 1) is Standing.ASKING
     assert now.attempt_limit(task(), 1) == 2
     assert now.work_to_start_from(task()) == _kept(1)
-    text = progress.render(now, ["T1"])
+    text = progress_file.render(now, ["T1"])
     assert '"version": 1' in text
-    assert progress.parse("x", text, "tasks.yml").standing(task(), 1) is Standing.ASKING
+    assert (
+        progress_file.parse("x", text, "tasks.yml").standing(task(), 1)
+        is Standing.ASKING
+    )
     answered = now.with_answer(task(), "this")
     assert answered.standing(task(), 1) is Standing.OPEN
     failed = _after(answered, 2, ERROR, from_work=True)

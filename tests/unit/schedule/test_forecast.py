@@ -10,7 +10,8 @@ from benchmarks.job_starts import starts
 from runner.cli.jobs import MOST_ROUNDS_PER_RUN
 from runner.core.forecast import Forecast
 from runner.core.task import Status, Task
-from runner.plan.progress import Progress, Record
+from runner.plan.progress import Progress
+from runner.plan.records import Record
 from runner.schedule.durations import GUESS
 from runner.schedule.forecast import (
     ForecastOptions,

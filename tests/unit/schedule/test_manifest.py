@@ -11,7 +11,8 @@ from runner.core.manifest import Manifest
 from runner.core.result import Failure, FailureKind, KeptWork
 from runner.core.task import AgentSettings, PlanSettings, Reference, Status, Task
 from runner.plan.formats import MemoryTree
-from runner.plan.progress import Progress, Record
+from runner.plan.progress import Progress
+from runner.plan.records import Record
 from runner.plan.task_rules import never_changed
 from runner.policy.globs import matches
 from runner.schedule import manifest

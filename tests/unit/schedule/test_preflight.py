@@ -12,7 +12,8 @@ from runner import agents
 from runner.config.settings import Settings, load
 from runner.core.manifest import Limits
 from runner.core.task import AgentSettings, Plan, Status, Task
-from runner.plan.progress import Progress, Record
+from runner.plan.progress import Progress
+from runner.plan.records import Record
 from runner.schedule.preflight import (
     PreflightReport,
     message_notes,

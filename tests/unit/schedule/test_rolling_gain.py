@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from runner.core.task import Status
-from runner.plan.progress import Progress, Record
+from runner.plan.progress import Progress
+from runner.plan.records import Record
 from runner.schedule.rolling_gain import PastAttempt, rolling_gain
 from tests.support.builders import task
 from tests.support.queue_snapshots import snapshot

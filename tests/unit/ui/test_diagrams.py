@@ -9,7 +9,8 @@ import pytest
 from runner.core.result import Failure, FailureKind, Question
 from runner.core.task import Status, Task
 from runner.plan.graph import TaskGraph
-from runner.plan.progress import Progress, Record
+from runner.plan.progress import Progress
+from runner.plan.records import Record
 from runner.plan.view import TaskView, counts, views
 from runner.ui import diagrams, plan_json
 from tests.support.builders import plan, task

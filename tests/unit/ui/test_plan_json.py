@@ -9,7 +9,8 @@ from runner.core.errors import Problem
 from runner.core.result import Failure, FailureKind
 from runner.core.task import Plan, PlanPart, PlanSettings, Status
 from runner.plan.graph import TaskGraph
-from runner.plan.progress import Progress, Record
+from runner.plan.progress import Progress
+from runner.plan.records import Record
 from runner.plan.requests import (
     ApproveRequest,
     HoldRequest,

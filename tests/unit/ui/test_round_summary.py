@@ -12,7 +12,8 @@ from runner.core.result import Failure, FailureKind, Question
 from runner.core.task import Plan, Standing, Status
 from runner.plan import view
 from runner.plan.graph import TaskGraph
-from runner.plan.progress import Progress, Record
+from runner.plan.progress import Progress
+from runner.plan.records import Record
 from runner.plan.view import TaskView
 from runner.ui import round_summary
 from runner.ui.round_summary import RoundReport

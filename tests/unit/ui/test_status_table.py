@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from rich.cells import cell_len
 
-from runner.plan.progress import Record
+from runner.plan.records import Record
 from runner.plan.view import TaskView
 from runner.ui.status_table import status_lines, status_screen
 from tests.support.builders import task
