@@ -1,5 +1,5 @@
-"""What an agent may do on the machine of its task job besides its task: decided here, done
-by `agents.privileges`.
+"""What an agent, and what it wrote, may do on the machine of a job besides the task: decided
+here, done by `agents.privileges`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from runner.agents import privileges
 from runner.agents.privileges import Machine
 from runner.core.sandbox import SandboxSettings
 
-_TITLE = "The agent can do more than its task"
+_TITLE = "Agents can do more than their task"
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,8 @@ def policy_of(environ: Mapping[str, str]) -> RightsPolicy:
 def limit_agent(
     environ: Mapping[str, str], job_io: JobIO, machine: Machine | None = None
 ) -> None:
-    """Take sudo and Docker from the agent, and warn of what that leaves open.
+    """Take sudo and Docker from the agent or from what it wrote, and warn of what that
+    leaves open.
 
     This process hides its variables, which hold keys that are not this agent's.
     """

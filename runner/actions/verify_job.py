@@ -22,6 +22,7 @@ from runner.core.result import Failure, Verdict
 from runner.core.result_folder import Checks, RefuseSeal, accept_any_seal
 from runner.fan_in.inputs import BatchResults, VerifyStep
 from runner.policy.redaction import Secrets
+from runner.sandbox.walls import NO_WALLS, Walls
 from runner.ui import job_summary
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def verify_job(
     scratch: Path,
     environ: Mapping[str, str],
     job_io: JobIO,
+    walls: Walls = NO_WALLS,
     refused: str = "",
     refuse_seal: RefuseSeal = accept_any_seal,
     events: Path | None = None,
@@ -46,8 +48,8 @@ def verify_job(
     """Verify the batch merged on the branch's head, and write the verdict.
 
     `events`: the file for its events. `refused`: the entries whose results job `merge`
-    refused, as in its output of that name. Returns the exit code. A red tree is a
-    verdict, not an error.
+    refused, as in its output of that name. `walls` are around set-up and the
+    command. Returns the exit code. A red tree is a verdict, not an error.
     """
     verify_command = VerifyCommand.of(manifest)
     if verify_command is None:
@@ -63,7 +65,9 @@ def verify_job(
         name: setup_env[name] for name in manifest.setup_env if name in setup_env
     }
     attempt_context = AttemptContext(
-        environ, setup_environ={**environ, **allowed_for_setup}
+        environ,
+        setup_environ={**environ, **allowed_for_setup},
+        walls=walls,
     )
 
     # A job's clone is no person's work tree: the agents' checkouts got nothing of it.

@@ -332,7 +332,7 @@ def task(
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     limit_agent(os.environ, job_io)
-    walls = _walls_of_leg(repo_path, flags)
+    walls = _walls_of_job(repo_path, flags)
     with temporary_folder("fanin-") as scratch:
         return task_job(
             batch,
@@ -347,9 +347,9 @@ def task(
         )
 
 
-def _walls_of_leg(repo_path: str, flags: dict[str, Any]) -> Walls:
-    """The walls around the agent of this job, by fanin.yml at the batch's base, which no
-    agent has changed yet. Prints which stand, if it asks for some.
+def _walls_of_job(repo_path: str, flags: dict[str, Any]) -> Walls:
+    """The walls around what this job runs, by fanin.yml in its checkout, which no agent has
+    changed. Prints which stand, if it asks for some.
     """
     from runner.actions.agent_rights import with_runner_hidden
     from runner.local.walls import walls_of
@@ -430,6 +430,7 @@ def verify(
     """
     from pathlib import Path
 
+    from runner.actions.agent_rights import limit_agent
     from runner.actions.round_state import handed_over, read_manifest
     from runner.actions.verify_job import verify_job
     from runner.core.folders import temporary_folder
@@ -441,6 +442,8 @@ def verify(
     handed_state = handed_over(state, batch)
     repo = open_repository(repo_path)
     remote = Remote(repo, context.token, context.server_url)
+    limit_agent(os.environ, job_io)
+    walls = _walls_of_job(repo_path, {})
     with temporary_folder("fanin-") as scratch:
         return verify_job(
             repo,
@@ -452,6 +455,7 @@ def verify(
             scratch,
             os.environ,
             job_io,
+            walls,
             refused,
             _seal_check(batch, context, job_io, asked=sealed),
             events,

@@ -1,4 +1,4 @@
-"""What the task job takes from the agent on a runner, as a process of an unprivileged user
+"""What the jobs take from the agent and from what it wrote on a runner, as a process of an unprivileged user
 with a stand-in of sudo.
 """
 
@@ -9,6 +9,7 @@ import io
 import json
 import os
 import pwd
+import re
 import shutil
 import socket
 import stat
@@ -199,3 +200,32 @@ def test_an_agent_within_walls_reaches_no_file_of_the_job(
     assert jobs.git("show", "main:a") == "a"
     assert jobs.git("show", "main:stolen") == ""
     assert later_steps.read_text() == ""
+
+
+def test_a_test_that_an_agent_wrote_reaches_no_file_of_job_verify(
+    project: Project, tmp_path: Path
+) -> None:
+    later_steps = tmp_path / "github-env"
+    later_steps.touch()
+    (tmp_path / "actions").mkdir()
+    limits = {"RUNNER_TEMP": str(tmp_path), "FANIN_KEEP_SUDO": "false"}
+    jobs = Jobs(project, tmp_path / "actions", environ=limits)
+    manifest = tmp_path / "actions" / "manifest.json"
+    # It is red where it can read the file.
+    script = f"echo LD_PRELOAD=x >>{later_steps}; ! cat {manifest}"
+    agent = {"command": ["sh", "-c", f"echo '{script}' >check.sh"]}
+    verify = "! test -e check.sh || sh check.sh"
+    tasks = [{"id": "A", "agent": agent}]
+    project.plan(tasks, sandbox="auto", verify=verify)
+    jobs.publish()
+    chosen = jobs.next()
+    leg = jobs.task(chosen, "A")
+    assert leg.outputs["succeeded"] == "true", leg.log
+    verdict = tmp_path / "verdict.json"
+    verified = jobs.verify(chosen, verdict)
+    assert "walls: " in verified.log
+    assert json.loads(verdict.read_text())["failed"] == {}, verified.log
+    assert later_steps.read_text() == ""
+    # The tests run as root, or on a machine that fanin does not change.
+    titles = re.findall("title=(Agents can do more than their task)", verified.log)
+    assert len(titles) == 1
