@@ -71,7 +71,9 @@ def _can_write(path: str) -> bool:
 
 def _refused_path(path: str, rules: Rules, home: str, *, is_denied: bool) -> str:
     """The sentence about a path in a line with an error; "" if the rules allow it."""
-    full = os.path.normpath(path.replace("~", home, 1) if path[0] == "~" else path)
+    named = path.replace("~", home, 1) if path[0] == "~" else path
+    # a program's own home has links to the person's
+    full = os.path.realpath(named)
     access = rules.access(full)
     if access is Access.WRITE or full.startswith(("/dev", "/proc")) or full == "/":
         return ""

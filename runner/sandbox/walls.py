@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from runner.core.sandbox import SandboxSettings
-from runner.sandbox import bubblewrap, grants, landlock, mounts
+from runner.sandbox import bubblewrap, grants, home, landlock, mounts
 from runner.sandbox.choose import Choice
 from runner.sandbox.rules import (
     Access,
@@ -24,6 +24,7 @@ from runner.sandbox.rules import (
 
 # The name of an attempt's own folder of temporary files.
 _TEMPORARY = "tmp"
+_HOME = "home"  # in that folder
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,7 @@ class Walls:
             network=self.settings.network != "off",
         )
         variables = cache_variables(temporary, environ)
+        variables |= self._own_home(temporary, environ, rules)
         for name in self.settings.sockets:
             variables |= self.surroundings.socket_variables.get(name, {})
         if not self.choice.bubblewrap:
@@ -131,6 +133,27 @@ class Walls:
         # without Landlock too: it refuses system calls
         confined = self._landlock(rules, grants.inside_bubblewrap(rules))
         return Walled((self.choice.bubblewrap, *arguments), confined, variables, rules)
+
+    def _own_home(
+        self, temporary: Path, environ: Mapping[str, str], rules: Rules
+    ) -> dict[str, str]:
+        """The variable of the home that a program gets instead of the person's. None if
+        it has another one, or may write to that.
+        """
+        homes = self.surroundings.homes
+        if not homes or "HOME" not in environ:
+            return {}
+        theirs = _resolved(homes[0])
+        is_theirs = _resolved(Path(environ["HOME"])) == theirs
+        if not is_theirs or rules.access(theirs) is Access.WRITE:
+            return {}
+        own = temporary / _HOME
+        try:
+            home.make(own, Path(theirs), rules)
+        except OSError:
+            # what ran before has put something in its place: so there is none
+            return {}
+        return {"HOME": str(own)}
 
     def _landlock(
         self, rules: Rules, granted: Sequence[tuple[str, int]]

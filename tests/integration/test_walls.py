@@ -85,10 +85,12 @@ def test_a_run_works_within_walls_and_says_which_stand(
     project: Project, tmp_path: Path
 ) -> None:
     """Agent, set-up, the task's verify and that of the merged tree see no work tree."""
-    hidden = f"! ls {project.root}/README.md && test -f README.md && touch $HOME/x"
+    hidden = f"! ls {project.root}/README.md && test -f README.md"
+    write = "touch $HOME/new && touch $HOME/notes/new"
     own = 'test "$(ls /tmp | wc -l)" -le 3'
     home = tmp_path / "home"
-    home.mkdir()
+    (home / "notes").mkdir(parents=True)
+    (home / "notes/large").write_bytes(bytes(300_000))
     agent = tmp_path / "agent.py"
     agent.write_text(_AGENT)
     # Not that of an environment, which may be below the hidden folder for temporary files.
@@ -108,10 +110,13 @@ def test_a_run_works_within_walls_and_says_which_stand(
     started = next(event for event in observer.events if isinstance(event, RunStarted))
     assert "walls: bubblewrap and Landlock" in started.settings
 
-    project.plan([{"id": "A"}, {"id": "B"}], verify=hidden, sandbox="auto")
+    project.plan(
+        [{"id": "A"}, {"id": "B"}], verify=f"{hidden} && {write}", sandbox="auto"
+    )
     refused = project.cli("doctor", env={"HOME": str(home)})
     assert refused.returncode == 2
-    assert "the walls refused to write to ~/x" in refused.stdout, refused.stdout
+    assert "the walls refused to write to ~/notes/new" in refused.stdout, refused.stdout
+    assert not (home / "new").exists()
 
 
 def test_a_run_that_requires_walls_is_refused_without_bubblewrap(
