@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import yaml
@@ -31,6 +31,9 @@ Other people's projects, as they are published: unpacked, committed, and then wi
 4. `fanin run break`: the agent adds one line that fails when it is used; its tests and `verify` are red, so that
    nothing lands.
 
+Those that are green are tried once more within [walls](sandbox.md), by
+`python -m benchmarks.compatibility --sandbox auto`, with bubblewrap and Landlock.
+
 The projects were chosen, before the first try, by the rule at the head of `benchmarks/compatibility/repositories.yml`;
 that file has their versions and hashes.
 """
@@ -51,12 +54,16 @@ COUNTS = (
     r"^(\d+) (?:runs|tests), \d+ assertions",  # minitest, test-unit
     r"^(\d+) examples?, \d+ failures?",  # RSpec
 )
+GREEN = "green"
 GO_TEST = r"^\s*--- (?:PASS|FAIL): "
 
 
 @dataclass
 class Result:
-    """What came out for one repository; it is green if there is no `reason`."""
+    """What came out for one repository; it is green if there is no `reason`.
+
+    walls: what came out within walls: `GREEN`, why it is not, or "" if it was not tried.
+    """
 
     name: str
     ecosystem: str
@@ -65,6 +72,14 @@ class Result:
     verify: str = ""
     tests: int = 0
     reason: str = ""
+    walls: str = ""
+
+
+def merged(before: Result | None, result: Result, *, within: bool) -> Result:
+    """The row of a repository after another try, `within` walls or without."""
+    if within and before is not None:
+        return replace(before, walls=result.reason or GREEN)
+    return replace(result, walls=before.walls if before is not None else "")
 
 
 def tests_in(output: str) -> int:
@@ -113,12 +128,12 @@ def document(rows: list[Result], listed: int, reasons: Mapping[str, str]) -> str
     """docs/compatibility.md, for these results of `listed` projects."""
     green = sum(not row.reason for row in rows)
     counts = f"{listed} are listed, {len(rows)} of them were tried, {green} are green"
-    lines = [HEAD, f"{counts}, on {', '.join(machine()[:2])}.", ""]
-    lines += ["| project | ecosystem | test command | tests | result |"]
-    lines += ["|---|---|---|---:|---|"]
+    lines = [HEAD, f"{counts}, on {', '.join(machine()[:2])}.", _within_walls(rows), ""]
+    lines += ["| project | ecosystem | test command | tests | result | within walls |"]
+    lines += ["|---|---|---|---:|---|---|"]
     for row in rows:
         cells = [f"{row.name} {row.version}", row.ecosystem, f"`{row.verify}`"]
-        cells += [str(row.tests), row.reason or "green"]
+        cells += [str(row.tests), row.reason or GREEN, _cell_of_walls(row)]
         escaped = [cell.replace("|", "\\|") for cell in cells]
         lines.append(f"| {' | '.join(escaped)} |")
     known = [row.name for row in rows if row.reason and row.name in reasons]
@@ -126,3 +141,15 @@ def document(rows: list[Result], listed: int, reasons: Mapping[str, str]) -> str
         lines += ["", "Why these are not green:", ""]
         lines += [f"- {name}: {reasons[name]}" for name in known]
     return "\n".join(lines) + "\n"
+
+
+def _within_walls(rows: list[Result]) -> str:
+    tried = [row for row in rows if row.walls and not row.reason]
+    green = sum(row.walls == GREEN for row in tried)
+    return f"Within walls {len(tried)} of the green ones were tried, {green} are green."
+
+
+def _cell_of_walls(row: Result) -> str:
+    if row.reason:
+        return ""
+    return row.walls or "not tried"

@@ -140,6 +140,28 @@ def test_an_address_that_is_answered_gets_a_route_that_is_removed(
     assert commands == ([*added, "route del", "neigh del"] if is_answered else [])
 
 
+def test_walls_have_a_column_of_their_own() -> None:
+    """A try within walls changes nothing else, and one without keeps it."""
+    rows = {
+        "a": Result("a", "Go", "1", tests=10),
+        "b": Result("b", "Go", "1", reason="red"),
+        "c": Result("c", "Go", "1", tests=10),
+    }
+    refused = Result("a", "Go", "9", tests=3, reason="the walls refused x")
+    first = report.merged(rows["a"], refused, within=True)
+    assert (first.version, first.tests, first.reason) == ("1", 10, "")
+    assert first.walls == "the walls refused x"
+    again = report.merged(first, Result("a", "Go", "9"), within=False)
+    assert (again.version, again.walls) == ("9", first.walls)
+    rows |= {"a": first, "c": report.merged(rows["c"], rows["c"], within=True)}
+    text = document(list(rows.values()), 3, {})
+    assert "Within walls 2 of the green ones were tried, 1 are green." in text
+    assert "| 10 | green | the walls refused x |" in text
+    assert "| 0 | red |  |" in text
+    assert benchmark.summary(rows, within=True) == 1
+    assert benchmark.summary({"c": rows["c"]}, within=True) == 0
+
+
 def test_the_document_counts_what_is_listed_tried_and_green_and_says_why_not() -> None:
     rows = [
         Result("a", "Node", "1", verify="npm test", tests=12),
