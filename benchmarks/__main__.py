@@ -33,6 +33,7 @@ PARTS = (
     "fan_in",
     "scheduling",
     "dispatch",
+    "task_counts",
     "cold_start",
     "starts",
     "job_setup",

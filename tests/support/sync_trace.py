@@ -40,14 +40,25 @@ class Call:
 
 def trace(argv: Sequence[str], folder: Path, log: Path, **env: str) -> str:
     """Run the command under strace, with its system calls in `log`; its output."""
+    return trace_calls(CALLS, argv, folder, log, {**os.environ, **env})
+
+
+def trace_calls(
+    names: Sequence[str],
+    argv: Sequence[str],
+    folder: Path,
+    log: Path,
+    environ: Mapping[str, str],
+) -> str:
+    """`trace` of the system calls with these names, in this environment."""
     strace = [
         *("strace", "-f", "-y", "-qq", "-s", "200", "--seccomp-bpf", "-o", str(log)),
-        *("-e", f"trace={','.join(CALLS)}"),
+        *("-e", f"trace={','.join(names)}"),
     ]
     ran = subprocess.run(
         [*strace, *argv],
         cwd=folder,
-        env={**os.environ, **env},
+        env=environ,
         capture_output=True,
         text=True,
         check=False,
