@@ -153,6 +153,12 @@ class Workspace:
         return _index_in(self.folder)
 
     @property
+    def number_of_files(self) -> int:
+        """How many files the index has, by its header. To be asked before the agent."""
+        with self.index.open("rb") as file:
+            return int.from_bytes(file.read(12)[8:])
+
+    @property
     def objects(self) -> Path:
         """The folder of the objects that `capture()` and later steps write."""
         return self.capture / "objects"

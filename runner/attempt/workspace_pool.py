@@ -27,6 +27,9 @@ from runner.repo.origin import Origin
 
 # Seconds. Preparing a faster checkout in advance costs more than it saves.
 _MIN_CHECKOUT_TIME = 0.1
+# Files. A smaller checkout is slow only where the machine is busy, and a spare would make
+# it busier.
+_MIN_FILES = 200
 
 
 class _Spare(NamedTuple):
@@ -55,6 +58,7 @@ class WorkspacePool:
         self._expected = 0  # spares that exist or are being created
         self._counter = 0
         self._checkout_time = 0.0  # seconds that the last one took an attempt
+        self._files = 0  # that the last one had
         self._background = ThreadPoolExecutor(1, thread_name_prefix="fanin-spares")
 
     def __enter__(self) -> WorkspacePool:
@@ -78,6 +82,7 @@ class WorkspacePool:
             start = time.monotonic()
             space = workspace.create(self._origin, base, folder, branch, seed)
             self._checkout_time = time.monotonic() - start
+            self._files = space.number_of_files
         return with_extras(replace(space, tree=self.tree_of(base)), self._origin)
 
     def _spare_at(self, base: str, folder: Path, branch: str) -> Workspace | None:
@@ -101,9 +106,9 @@ class WorkspacePool:
     def prewarm(self, count: int, base: str, branch: str) -> None:
         """Create spares of commit `base` until there are `count`.
 
-        Does nothing if a checkout is fast.
+        Does nothing if a checkout is fast or small.
         """
-        if self._checkout_time <= _MIN_CHECKOUT_TIME:
+        if self._checkout_time <= _MIN_CHECKOUT_TIME or self._files < _MIN_FILES:
             return
         with self._lock:
             missing = max(0, count - self._expected)

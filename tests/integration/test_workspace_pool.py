@@ -33,6 +33,7 @@ def pool(
 ) -> Iterator[WorkspacePool]:
     """A pool in the folder `scratch` that makes spares however fast a checkout is."""
     monkeypatch.setattr(workspace_pool, "_MIN_CHECKOUT_TIME", -1.0)
+    monkeypatch.setattr(workspace_pool, "_MIN_FILES", 0)
     (tmp_path / "scratch").mkdir()
     with pool_of(project, tmp_path / "scratch") as pool:
         yield pool
@@ -57,6 +58,23 @@ def git(space: Workspace, *argv: str, check: bool = True) -> str:
     return subprocess.run(
         ["git", *argv], cwd=space.checkout, capture_output=True, text=True, check=check
     ).stdout.strip()
+
+
+def test_no_spare_is_made_of_a_small_checkout(
+    pool: WorkspacePool,
+    project: Project,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    project.write("file", "text\n")
+    base = project.commit()
+    space = pool.acquire(base, tmp_path / "first", BRANCH)
+    monkeypatch.setattr(workspace_pool, "_MIN_FILES", space.number_of_files + 1)
+    prewarm(pool, 1, base)
+    assert not pool._spares
+    monkeypatch.setattr(workspace_pool, "_MIN_FILES", space.number_of_files)
+    prewarm(pool, 1, base)
+    assert len(pool._spares) == 1
 
 
 def test_a_spare_is_moved_to_the_base_of_its_task(
@@ -178,6 +196,7 @@ def test_a_run_with_spares_ends_like_one_without(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workspace_pool, "_MIN_CHECKOUT_TIME", -1.0)
+    monkeypatch.setattr(workspace_pool, "_MIN_FILES", 0)
     project.plan(
         [
             {"id": "A", "do": ["write a: a", "sleep 0.2"]},
