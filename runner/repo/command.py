@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, Popen, TimeoutExpired
-from typing import IO, BinaryIO
+from typing import IO, BinaryIO, cast
 from weakref import WeakSet
 
 from runner.core.errors import EnvironmentBroken, GitFailed, GitStopped, UsageProblem
@@ -173,7 +173,7 @@ class Git:
         """
         if isinstance(stdin, bytes):
             # a pipe could fill up while git's own output is not read
-            with tempfile.TemporaryFile() as spool:
+            with _spool() as spool:
                 spool.write(stdin)
                 spool.seek(0)
                 return self._execute(argv, env, spool, stdout)
@@ -235,6 +235,13 @@ def _inherited(environ: Mapping[str, str]) -> dict[str, str]:
         name: value for name, value in environ.items() if not name.startswith("GIT_")
     }
     return {**plain, "LANGUAGE": "C", "LC_ALL": "C"}
+
+
+def _spool() -> BinaryIO:
+    """A file without a name, in memory where the system has such files."""
+    if hasattr(os, "memfd_create"):
+        return open(os.memfd_create("stdin"), "w+b")  # noqa: PTH123
+    return cast("BinaryIO", tempfile.TemporaryFile())
 
 
 def _program(env: Mapping[str, str]) -> str:

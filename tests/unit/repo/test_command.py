@@ -187,6 +187,11 @@ def test_git_runs_in_a_session_of_its_own(git: Git) -> None:
     process.close()
 
 
+def test_standard_input_is_no_file_on_a_disk(git: Git) -> None:
+    kind = git.with_config("alias.kind=!readlink /proc/self/fd/0 #")
+    assert kind.run(["kind"], stdin=b"text").startswith(b"/memfd:")
+
+
 def test_input_and_output_are_bytes_and_not_changed(git: Git) -> None:
     data = bytes(range(256)) + b"\n\n"
     object_id = git.text(["hash-object", "-w", "--stdin"], stdin=data).strip()
