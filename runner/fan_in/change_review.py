@@ -11,6 +11,7 @@ from functools import cached_property, partial
 from runner.core.manifest import NO_LIMITS, Manifest
 from runner.core.result import Failure
 from runner.core.task import Task
+from runner.fan_in.spelled_alike import spelled_alike
 from runner.policy import git_files, paths, rules
 from runner.policy.change import REGULAR, Change, Refusal
 from runner.policy.git_files import Fault
@@ -50,6 +51,7 @@ class ChangeReview:
         self.repo, self.quarantine, self.manifest = repo, quarantine, manifest
         self.base_tree, self.head_tree = base_tree, head_tree
         self._imported = imported
+        self._spellings = paths.Spellings([])
         self._accepted_paths: list[str] = []
 
     def changes_to(self, tree: str) -> Sequence[Change]:
@@ -126,9 +128,8 @@ class ChangeReview:
         if left_out:
             tree, changes = self._without(tree, changes, left_out)
         spellings = None
-        # Reading all names of a large tree takes time: not for an empty change.
         if changes and warned is not None:
-            spellings = self._spellings
+            spellings = self._spellings_beside(changes)
         refusal = self.check(
             task,
             changes,
@@ -227,14 +228,15 @@ class ChangeReview:
         changed = _has_attributes([change.path for change in changes])
         return [self.head_tree] if changed else []
 
-    @cached_property
-    def _spellings(self) -> paths.Spellings:
-        """All names in the head, those that fanin will write, and those of each change
-        that the policy accepts.
+    def _spellings_beside(self, changes: Sequence[Change]) -> paths.Spellings:
+        """The names in the head that an added path may clash with, those that fanin will
+        write, and those of each change that the policy accepts.
         """
-        names = paths.Spellings(self.quarantine.paths(self.head_tree))
-        names.add([self.manifest.progress])
-        return names
+        added = [change.path for change in changes if change.is_added]
+        objects = self.quarantine.objects()
+        self._spellings.add(spelled_alike(objects, self.head_tree, added))
+        self._spellings.add([self.manifest.progress])
+        return self._spellings
 
 
 def _has_attributes(changed_paths: Sequence[str]) -> bool:

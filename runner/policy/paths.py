@@ -101,7 +101,7 @@ def one_spelling(path: str) -> str:
     stream. A glob gives the glob for such paths.
     """
     parts = _IGNORABLE.sub("", path).split("/")
-    return _folded("/".join(_without_ending(part) for part in parts))
+    return folded("/".join(_without_ending(part) for part in parts))
 
 
 def _without_ending(name: str) -> str:
@@ -174,7 +174,7 @@ class Spellings:
                 if name in self._names:
                     break  # the folders above it were added with it
                 self._names.add(name)
-                self._by_folded.setdefault(_folded(name), name)
+                self._by_folded.setdefault(folded(name), name)
 
     def clashes(self, changes: Sequence[Change]) -> Iterable[Refusal]:
         """A refusal for each added path that clashes with a name in the tree, or with
@@ -191,12 +191,12 @@ class Spellings:
         added_by_folded: dict[str, str] = {}
         for path in added:
             for name in _with_parents(path):
-                folded = _folded(name)
+                spelling = folded(name)
                 candidates = (
-                    self._by_folded.get(folded),
-                    added_by_folded.get(folded),
+                    self._by_folded.get(spelling),
+                    added_by_folded.get(spelling),
                 )
-                added_by_folded.setdefault(folded, name)
+                added_by_folded.setdefault(spelling, name)
                 clash = _first_clash(candidates, name, deleted)
                 if clash is not None:
                     reason = f"differs from {clash} only by case or Unicode form"
@@ -213,7 +213,7 @@ def _first_clash(
     return None
 
 
-def _folded(path: str) -> str:
+def folded(path: str) -> str:
     """The same text for all spellings that are one file on macOS or Windows."""
     if path.isascii():
         return path.lower()

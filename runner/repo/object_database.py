@@ -18,6 +18,7 @@ from runner.repo.command import Git
 from runner.repo.configuration import Configuration
 from runner.repo.merge_trees import Conflict
 from runner.repo.objects import Entries, Objects, parse_tree
+from runner.repo.tree_changes import Database, tree_changes
 
 # Bytes of a folder that this process reads faster than git starts.
 _MAX_FOLDER = 2**16
@@ -162,8 +163,16 @@ class ObjectDatabase:
         """The changes between two trees or commits, with sizes and link targets."""
         if old == new:
             return []
-        changes = diff.parse_raw(self.git.run([*diff.RAW, old, new]))
+        changes = self._tree_changes(old, new)
+        if changes is None:
+            changes = diff.parse_raw(self.git.run([*diff.RAW, old, new]))
         return self._measured([changes])[0]
+
+    def _tree_changes(self, old: str, new: str) -> list[Change] | None:
+        if not is_full_id(old) or not is_full_id(new):
+            return None
+        database = Database(self.infos, self.contents)
+        return tree_changes(database, self.tree(old), self.tree(new))
 
     def changes_to(self, old: str, trees: Sequence[str]) -> list[list[Change]]:
         """`changes` from tree `old` to each of the trees.
@@ -179,6 +188,9 @@ class ObjectDatabase:
 
     def changed_paths(self, old: str, new: str) -> list[str]:
         """Paths that differ between two trees or commits; both paths of a rename."""
+        changes = self._tree_changes(old, new)
+        if changes is not None:
+            return [change.path for change in changes]
         return diff.parse_names(self.git.run([*diff.NAMES, old, new]))
 
     def diffstats(self, old: str, trees: Sequence[str]) -> list[list[str]]:

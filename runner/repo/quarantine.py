@@ -10,15 +10,15 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from runner.core import durable
 from runner.core.folders import remove_folder
 from runner.policy.change import Change
-from runner.repo import pack_writer
+from runner.repo import loose_objects, pack_writer
 from runner.repo.answer_cache import AnswerCache
 from runner.repo.batch_process import Content, ObjectInfo, ObjectReader
 from runner.repo.object_database import ObjectDatabase, WritableDatabase
@@ -59,22 +59,30 @@ class Quarantine(WritableDatabase):
         remove_folder(self.folder)
 
     def infos(self, names: Sequence[str]) -> list[ObjectInfo | None]:
-        if self._may_ask_repository():
-            infos = self._repository.infos(names)
-            if None not in infos:
-                return infos
-        return super().infos(names)
+        if not self._may_ask_repository():
+            return super().infos(names)
+        own = {name: loose_objects.info(self.folder, name) for name in names}
+        others = [name for name in names if own[name] is None]
+        infos = self._repository.infos(others) if others else []
+        if None in infos:
+            return super().infos(names)
+        found = own | dict(zip(others, infos, strict=True))
+        return [found[name] for name in names]
 
     def contents(self, names: Sequence[str]) -> list[Content | None]:
-        if self._may_ask_repository():
-            contents = self._repository.contents(names)
-            if None not in contents:
-                return contents
-        return super().contents(names)
+        if not self._may_ask_repository():
+            return super().contents(names)
+        own = {name: loose_objects.content(self.folder, name) for name in names}
+        others = [name for name in names if own[name] is None]
+        contents = self._repository.contents(others) if others else []
+        if None in contents:
+            return super().contents(names)
+        found = own | dict(zip(others, contents, strict=True))
+        return [found[name] for name in names]
 
     def _may_ask_repository(self) -> bool:
-        """Whether a process of the quarantine's own can perhaps be saved: most of what
-        is asked for is in the repository, whose reader runs already.
+        """Whether a process of the quarantine's own can perhaps be saved: what is asked
+        for is in a file of its own, or in the repository, whose reader runs already.
         """
         return not self.reader.is_running and not self._has_packs()
 
@@ -86,12 +94,12 @@ class Quarantine(WritableDatabase):
 
         Raises GitFailed if one of them is not what git itself would write.
         """
-        argv = [
-            *("index-pack", "--strict", "--fsck-objects", "--fix-thin", "--stdin"),
-            f"--max-input-size={max_bytes}",
-        ]
+        argv = ["index-pack", "--strict", "--fsck-objects", "--fix-thin", "--stdin"]
         with pack.open("rb") as stream:
-            self.git.run(argv, stdin=stream)
+            # Files are read here and adopted as they are, without further processes.
+            if _number_of_objects(stream) < _UNPACK_LIMIT:
+                argv = ["unpack-objects", "-q", "--strict"]
+            self.git.run([*argv, f"--max-input-size={max_bytes}"], stdin=stream)
 
     def import_packs(
         self, packs: Mapping[str, tuple[Path, int]], base: str
@@ -151,9 +159,8 @@ class Quarantine(WritableDatabase):
         """
         if not tips:
             return
-        # Without a pack all the objects are fanin's own, and needed.
         if not self._has_packs() and not self.configuration.is_shared:
-            self._adopt_files()
+            self._adopt_files(loose_objects.reachable(self.folder, tips))
             return
         revisions = "".join(f"{tip}\n" for tip in tips)
         revisions += "".join(f"^{commit}\n" for commit in known)
@@ -166,12 +173,10 @@ class Quarantine(WritableDatabase):
             pack.flush()
             pack.seek(0)
             durable.checkpoint("before objects")
-            # the header has the number of objects in bytes 8 to 11
-            count = int.from_bytes(os.pread(pack.fileno(), 4, 8))
             # As git does with what it fetches: few objects become files of their own,
             # many stay in a pack.
             argv = ["index-pack", "--stdin"]
-            if count < _UNPACK_LIMIT:
+            if _number_of_objects(pack) < _UNPACK_LIMIT:
                 argv = ["unpack-objects", "-q"]
             # durable before a ref names them
             git = self._repository.git.with_config("core.fsync=all")
@@ -183,13 +188,13 @@ class Quarantine(WritableDatabase):
             durable.sync_files([self._repository.object_folder, *changed])
             durable.checkpoint("after objects")
 
-    def _adopt_files(self) -> None:
+    def _adopt_files(self, object_ids: Iterable[str]) -> None:
         durable.checkpoint("before objects")
         objects = self._repository.object_folder
         files = [
-            file
-            for file in self.folder.glob("[0-9a-f][0-9a-f]/*")
-            if not (objects / file.parent.name / file.name).exists()
+            loose_objects.file_of(self.folder, object_id)
+            for object_id in sorted(object_ids)
+            if not loose_objects.file_of(objects, object_id).exists()
         ]
         durable.sync_files(files)
         for file in files:
@@ -229,6 +234,11 @@ class _Staging(ObjectDatabase):
         )
         for file in files:
             file.rename(target / "pack" / file.name)
+
+
+def _number_of_objects(pack: BinaryIO) -> int:
+    """By the pack's header, which has it in bytes 8 to 11."""
+    return int.from_bytes(os.pread(pack.fileno(), 4, 8))
 
 
 def _make_object_folder(folder: Path, borrowed: Sequence[Path]) -> None:

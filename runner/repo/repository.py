@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from runner.core import durable
-from runner.repo.answer_cache import AnswerCache
+from runner.repo.answer_cache import AnswerCache, is_full_id
 from runner.repo.batch_process import ObjectReader, RefUpdater
 from runner.repo.command import (
     Git,
@@ -27,6 +27,9 @@ from runner.repo.quarantine import Quarantine
 
 # names that mean only themselves, however git is asked
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9/_.-]+")
+
+# Folders whose .gitattributes is read without a process of its own.
+_MAX_ATTRIBUTE_FOLDERS = 256
 
 
 class Repository(WritableDatabase):
@@ -148,7 +151,19 @@ class Repository(WritableDatabase):
 
     def is_ancestor(self, older: str, newer: str) -> bool:
         """Whether `newer` is `older` or follows it."""
+        # mostly it is one of these, which needs no process
+        if is_full_id(older) and (older == newer or older in self._parents(newer)):
+            return True
         return self.git.status(["merge-base", "--is-ancestor", older, newer]) == 0
+
+    def _parents(self, commit: str) -> list[str]:
+        """The parents of a commit; none where its id is not given in full."""
+        (content,) = self.contents([commit]) if is_full_id(commit) else (None,)
+        if content is None or content.kind != "commit":
+            return []
+        header = content.data.partition(b"\n\n")[0].decode("ascii", "replace")
+        fields = [line.partition(" ") for line in header.splitlines()]
+        return [value for name, _, value in fields if name == "parent"]
 
     def is_valid_branch_name(self, name: str) -> bool:
         """Whether git accepts the name for a branch. HEAD and full refs are refused."""
@@ -194,10 +209,10 @@ class Repository(WritableDatabase):
         """
         if not paths:
             return []
-        git = git or self.git
         filters = self.configuration.filters
-        if "lfs" not in filters and self._mentions_lfs(tree, git):
+        if "lfs" not in filters and self._mentions_lfs(tree, paths, git):
             filters |= {"lfs"}
+        git = git or self.git
         if not filters:
             return []
         # With a temporary index, git reads the attributes from the tree and not from the
@@ -238,10 +253,21 @@ class Repository(WritableDatabase):
             names = indexed.run(argv).split(b"\0")[:-1]
         return [f"{folder}/{os.fsdecode(name)}".lstrip("/") for name in names]
 
-    def _mentions_lfs(self, tree: str, git: Git) -> bool:
-        """Whether a .gitattributes in the tree names Git LFS; cached for one tree."""
+    def _mentions_lfs(self, tree: str, paths: Sequence[str], git: Git | None) -> bool:
+        """Whether a .gitattributes in the tree that counts for one of the paths names Git
+        LFS. With many paths, or another `git`: whether any does, cached for one tree.
+        """
+        folders = {folder for path in paths for folder in _folders_of(path)}
+        # a line end would break the question in two
+        is_plain = not any("\n" in folder for folder in folders)
+        if git is None and is_plain and len(folders) <= _MAX_ATTRIBUTE_FOLDERS:
+            names = [f"{tree}:{folder}.gitattributes" for folder in sorted(folders)]
+            there = [info.object_id for info in self.infos(names) if info is not None]
+            contents = self.contents(there)
+            return any(each and b"filter=lfs" in each.data for each in contents)
         if self._lfs_answer is None or self._lfs_answer[0] != tree:
             argv = ["grep", "-q", "-F", "filter=lfs", tree]
+            git = git or self.git
             status = git.status([*argv, "--", ":(glob)**/.gitattributes"])
             self._lfs_answer = (tree, status == 0)
         return self._lfs_answer[1]
@@ -377,6 +403,14 @@ class Repository(WritableDatabase):
             for ref in refs:
                 self.git.run(["update-ref", "-d", ref])
         durable.checkpoint("after ref")
+
+
+def _folders_of(path: str) -> Iterator[str]:
+    """The folders that the path is in, each with a slash at its end; "" is the root."""
+    yield ""
+    for index, character in enumerate(path):
+        if character == "/":
+            yield path[: index + 1]
 
 
 def _is_plain(name: str) -> bool:

@@ -1,0 +1,80 @@
+"""Two trees compared without a process: the changes are those that git shows."""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from runner.policy.change import Change
+from runner.repo import diff, tree_changes
+from runner.repo.command import isolated_git
+from runner.repo.repository import Repository
+from runner.repo.tree_changes import Database
+
+COMMIT = "1" * 40
+PATHS = ("a", "a/b", "a/b/c", "a.c", "a0", "d/é", "d/\n", "e/f/g/h", "i")
+MODES = ("100644", "100755", "120000", "160000")
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Repository:
+    isolated_git(tmp_path).run(["init", "-q", "-b", "main"])
+    return Repository(tmp_path, os.environ)
+
+
+def drawn_tree(repo: Repository, drawn: random.Random) -> str:
+    empty = repo.objects().edited(repo.git.text(["mktree"], stdin=b"").strip(), {})
+    entries: dict[str, tuple[str, str] | None] = {}
+    for path in drawn.sample(PATHS, drawn.randint(0, len(PATHS))):
+        if any(
+            path.startswith(f"{other}/") or other.startswith(f"{path}/")
+            for other in entries
+        ):
+            continue
+        mode = drawn.choice(MODES)
+        content = drawn.choice((b"one", b"two"))
+        blob = COMMIT if mode == "160000" else repo.write_blob(content)[1]
+        entries[path] = (mode, blob)
+    return repo.write_tree(empty, entries)
+
+
+def test_the_changes_between_two_trees_are_those_that_git_shows(
+    repo: Repository,
+) -> None:
+    drawn = random.Random(5)
+    trees = [drawn_tree(repo, drawn) for _ in range(8)]
+    shown = repo.git.run(
+        [*diff.RAW, "--stdin"],
+        stdin="".join(f"{old} {new}\n" for old in trees for new in trees).encode(),
+    )
+    expected = iter(diff.parse_raw_pairs(shown))
+    database = Database(repo.infos, repo.contents)
+    changed = 0
+    for old in trees:
+        for new in trees:
+            found = tree_changes.tree_changes(database, old, new)
+            assert found == next(expected)
+            changed += bool(found)
+    assert changed > 40
+
+
+def test_large_trees_and_those_with_modes_of_old_versions_are_left_to_git(
+    repo: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mode, blob = repo.write_blob(b"text")
+    entry = b"100664 a\0" + bytes.fromhex(blob)
+    old_mode = repo.objects().write("tree", entry)
+    empty = repo.objects().write("tree", b"")
+    database = Database(repo.infos, repo.contents)
+    assert tree_changes.tree_changes(database, empty, old_mode) is None
+    [change] = repo.changes(empty, old_mode)
+    assert change.new == (mode, blob)
+    small = repo.write_tree(empty, {"a": (mode, blob)})
+    assert tree_changes.tree_changes(database, empty, small) == [
+        Change("a", None, (mode, blob))
+    ]
+    monkeypatch.setattr(tree_changes, "_MAX_BYTES", 10)
+    assert tree_changes.tree_changes(database, empty, small) is None
