@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from runner.core.errors import EnvironmentBroken
+from runner.core.errors import EnvironmentBroken, UsageProblem
 from runner.core.sandbox import SandboxSettings
 from runner.sandbox.machine import NOT_INSTALLED, Machine
 
@@ -46,10 +46,17 @@ class Choice:
 
 def choose(settings: SandboxSettings, machine: Machine) -> Choice:
     """The mechanisms for these settings. EnvironmentBroken if they require what is not
-    there.
+    there, UsageProblem if no machine has it.
     """
     if settings.mode == "off":
         return Choice()
+    if settings.mode == "require" and isinstance(settings.network, tuple):
+        raise UsageProblem(
+            "sandbox: require: hosts cannot be held: no mechanism here knows the names "
+            "of hosts",
+            "set  sandbox.network  to  on  or  off , or take the other walls alone:  "
+            "--sandbox auto",
+        )
     program = str(machine.bubblewrap) if machine.bubblewrap else ""
     version = machine.landlock if machine.landlock >= _OLDEST_LANDLOCK else 0
     choice = Choice(program, version, reason=_reason(machine))
@@ -86,7 +93,7 @@ def _gaps(program: str, version: int, settings: SandboxSettings) -> tuple[str, .
         if network == "off":
             gaps.append("network" if version < _TCP_SINCE else "network but TCP")
     if isinstance(network, tuple):
-        gaps.append("hosts of the network")
+        gaps.append("hosts of the network, all can be reached")
     return tuple(gaps)
 
 
@@ -96,10 +103,6 @@ def _refuse_gaps(choice: Choice, machine: Machine) -> None:
     if choice.has_walls:
         lack = machine.problem or f"Landlock {_SIGNALS_SINCE} is needed (Linux 6.12)"
         reason = f"no wall: {', '.join(choice.gaps)}: {lack}"
-        if any("network" in gap for gap in choice.gaps):
-            reason = (
-                "names of hosts cannot be held; set  sandbox.network  to  on  or  off"
-            )
     advice = "run it elsewhere, or take what walls there are:  --sandbox auto"
     if machine.system == "linux" and machine.problem == NOT_INSTALLED:
         advice = f"apt install bubblewrap; {advice}"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.core.errors import EnvironmentBroken
+from runner.core.errors import EnvironmentBroken, UsageProblem
 from runner.core.sandbox import SandboxSettings
 from runner.sandbox import landlock, machine
 from runner.sandbox.choose import choose
@@ -75,9 +75,17 @@ def test_require_takes_the_machine_that_has_all() -> None:
 
 def test_hosts_cannot_be_held() -> None:
     settings = SandboxSettings(mode="auto", network=("api.example.com",))
-    assert choose(settings, _machine(7)).gaps == ("hosts of the network",)
-    with pytest.raises(EnvironmentBroken, match="names of hosts cannot be held"):
-        choose(settings.model_copy(update={"mode": "require"}), _machine(7))
+    for there in (_machine(9), _machine(9, NOT_INSTALLED)):
+        sentence = choose(settings, there).sentence
+        assert sentence.endswith("hosts of the network, all can be reached")
+        with pytest.raises(UsageProblem, match="hosts cannot be held"):
+            choose(settings.model_copy(update={"mode": "require"}), there)
+
+
+def test_require_says_which_part_of_the_network_landlock_leaves_open() -> None:
+    settings = SandboxSettings(mode="require", network="off")
+    with pytest.raises(EnvironmentBroken, match="network but TCP: bubblewrap is not"):
+        choose(settings, _machine(9, NOT_INSTALLED))
 
 
 def test_without_walls_nothing_is_chosen() -> None:
