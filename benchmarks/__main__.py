@@ -45,9 +45,10 @@ PARTS = (
     "report",
     "walls",
     "growth",
+    "big_repository",
 )
 # Only by name: they take hours, or a disk of their own.
-LONG = ("growth",)
+LONG = ("growth", "big_repository")
 DOCUMENT = ROOT / "docs" / "performance.md"
 HEAD = """# Performance
 

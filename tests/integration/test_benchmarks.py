@@ -37,6 +37,7 @@ def effort(tmp_path: Path) -> Effort:
         "checkout_watch",
         "walls",
         "growth",
+        "big_repository",
     ],
 )
 def test_a_part_runs_on_tiny_sizes_and_its_outputs_are_right(
