@@ -7,11 +7,13 @@ from pathlib import Path
 
 from runner.core.manifest import Manifest
 from runner.core.plurals import pluralize
+from runner.core.task import Task
 from runner.local.account import RunAccount
 from runner.local.attempts import AttemptRunner
 from runner.local.context import RunContext
 from runner.local.unrecorded import failed_event
 from runner.plan.snapshot import Snapshot
+from runner.schedule.ready_queue import ReadyQueue
 
 # keeps a batch's base from being collected while its results are on the way
 BASES = "refs/fanin/base"
@@ -29,6 +31,7 @@ class BatchSchedule:
     ) -> None:
         self._context, self._account, self._attempts = context, account, attempts
         self._scratch = scratch
+        self._ready = ReadyQueue(context.settings.max_attempts, context.choice)
         self._rounds = 0
         # those of limits.max_rounds: asking whether a limit has reset is not one
         self._counted_rounds = 0
@@ -52,13 +55,7 @@ class BatchSchedule:
             snapshot = context.take_requests(snapshot).snapshot
             if stop_reason := account.cost_limit_reached(snapshot, context.choice):
                 return stop_reason
-            manifest = context.next_batch(
-                snapshot,
-                self._rounds + 1,
-                slots=account.slots,
-                budget=account.budget,
-                agents=account.choose_agents(snapshot.plan),
-            )
+            manifest = self._next_batch(snapshot)
             if manifest is None:
                 return None
             self._rounds += 1
@@ -70,6 +67,22 @@ class BatchSchedule:
         if not snapshot.graph.ready(standings):
             return None
         return f"limits.max_rounds allows {pluralize(limit, 'round')}"
+
+    def _next_batch(self, snapshot: Snapshot) -> Manifest | None:
+        agents = self._account.choose_agents(snapshot.plan)
+        self._ready.sync(snapshot, running=())
+
+        def select_tasks(slots: int) -> list[Task]:
+            return self._ready.pick_batch(slots, agents.may_start)
+
+        return self._context.next_batch(
+            snapshot,
+            self._rounds + 1,
+            slots=self._account.slots,
+            budget=self._account.budget,
+            select_tasks=select_tasks,
+            agents=agents,
+        )
 
     def _run_batch(self, manifest: Manifest) -> str | None:
         """Run and land one batch; why no other batch should start, or None."""

@@ -251,6 +251,15 @@ class State:
         return self.landing_branch(branch)
 
 
+@dataclass(frozen=True)
+class _JournalRead:
+    """What the first `size` bytes of the journal say, in the file with this inode."""
+
+    inode: int = 0
+    size: int = 0
+    state: State = field(default_factory=State)
+
+
 class Journal:
     """The folder `.git/fanin/` of one repository."""
 
@@ -259,6 +268,7 @@ class Journal:
         self.path = self.folder / "journal.jsonl"
         self.requests = RequestFolder(self.folder / "requests")
         self._git_dir = git_dir
+        self._last_read = _JournalRead()
         self._is_named = False  # whether the journal's own name is durable
 
     @contextmanager
@@ -397,12 +407,25 @@ class Journal:
         return list(_readable(data.splitlines()))
 
     def state(self) -> State:
-        state = State()
-        for event in self.events():
-            # JSON that is not a valid event changes nothing.
-            with suppress(KeyError, TypeError):
-                state = state.after(event)
-        return state
+        """What all events together say. Only those that are new are read."""
+        before = self._last_read
+        try:
+            with self.path.open("rb") as file:
+                inode = os.fstat(file.fileno()).st_ino
+                size = file.seek(0, os.SEEK_END)
+                if inode != before.inode or size < before.size:
+                    before = _JournalRead(inode)
+                file.seek(before.size)
+                data = file.read()
+        except FileNotFoundError:
+            return State()
+        except OSError as error:
+            raise lost_state.unusable(error, self.path) from None
+        # What follows the last whole line may be a line that is being written.
+        size = data.rfind(b"\n") + 1
+        state = _after(before.state, data[:size])
+        self._last_read = _JournalRead(inode, before.size + size, state)
+        return _after(state, data[size:])
 
     def run_folder(self, run: str) -> Path:
         return self.folder / "runs" / run
@@ -468,6 +491,7 @@ class Journal:
             for agent, limit in state.limits.limits.items():
                 lines.append(json.dumps(_limit_event(agent, limit)) + "\n")
             durable.write(self.path, "".join(lines).encode())
+            self._last_read = _JournalRead()
 
 
 def _has_kept_files(run: Path) -> bool:
@@ -560,6 +584,15 @@ def _number(value: object) -> int:
     if not isinstance(value, int):
         raise TypeError(f"{value!r} is not an integer")
     return value
+
+
+def _after(state: State, data: bytes) -> State:
+    """The state after the events in these lines."""
+    for event in _readable(data.splitlines()):
+        # JSON that is not a valid event changes nothing.
+        with suppress(KeyError, TypeError):
+            state = state.after(event)
+    return state
 
 
 def _readable(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from heapq import merge
 
-from runner.core.task import Standing, Task
+from runner.core.task import Standing, Status, Task
 from runner.plan.graph import TaskGraph
 from runner.plan.progress import PastConflicts, Progress
 from runner.plan.snapshot import Snapshot
@@ -18,6 +18,9 @@ from runner.schedule import selection
 from runner.schedule.selection import MayStart, PastConflictsOf
 from runner.schedule.sorted_numbers import SortedNumbers
 from runner.schedule.task_choice import EVERY_TASK, TaskChoice
+
+# Of more tasks than these, a scan of the plan takes no longer.
+_MAX_CHANGED = 200
 
 # The smallest rank is the most urgent.
 Rank = Callable[[str], tuple[float, ...]]
@@ -31,15 +34,24 @@ class ReadyQueue:
 
     def __init__(self, max_attempts: int, choice: TaskChoice = EVERY_TASK) -> None:
         self._max_attempts, self._choice = max_attempts, choice
+        self._frontier: Frontier
         self._graph: TaskGraph | None = None
         self._progress: Progress | None = None
 
     def sync(self, snapshot: Snapshot, running: Iterable[str]) -> None:
         """Continue from this snapshot, with the tasks `running` started already.
 
-        The plan is only scanned if the snapshot is not the one that `mark_done` led to.
+        The plan is only scanned if more than the records of a few tasks has changed.
         """
         if snapshot.progress is self._progress and snapshot.graph is self._graph:
+            return
+        changed = self._changed_since(snapshot)
+        if changed is not None:
+            for task_id in changed:
+                self.mark_done(task_id, snapshot.progress)
+            for task_id in changed & set(running):
+                self._frontier.mark_started(task_id)
+            self._progress = snapshot.progress
             return
         tasks = snapshot.graph.tasks
         heights = snapshot.graph.heights(snapshot.progress.expected_seconds)
@@ -58,6 +70,29 @@ class ReadyQueue:
         for task_id in running:
             if task_id in tasks:
                 self._frontier.mark_started(task_id)
+
+    def _changed_since(self, snapshot: Snapshot) -> set[str] | None:
+        """The tasks whose records are others now; None if the plan must be scanned."""
+        before, after = self._progress, snapshot.progress
+        if before is None or snapshot.graph is not self._graph:
+            return None
+        if after.reopened != before.reopened or self._choice != EVERY_TASK:
+            return None
+        if not before.records.keys() <= after.records.keys():
+            return None
+        changed = set()
+        for task_id, record in after.records.items():
+            if record is not before.records.get(task_id):
+                changed.add(task_id)
+        if len(changed) > _MAX_CHANGED:
+            return None
+        for task_id in changed & self._tasks.keys():
+            # How long a task takes that is still to run decides what is most urgent.
+            task = self._tasks[task_id]
+            is_known = after.expected_seconds(task) == before.expected_seconds(task)
+            if not is_known and after.record(task).status is not Status.COMPLETED:
+                return None
+        return changed
 
     def copy(self) -> ReadyQueue:
         """Another queue in the same state, at a small part of the cost of `sync`."""

@@ -15,6 +15,7 @@ import pytest
 
 from runner.core.errors import EnvironmentBroken, UsageProblem
 from runner.core.task import PlanSettings
+from runner.local import journal as journal_module
 from runner.local.journal import Journal, State, Unrecorded, WaitingWork
 from runner.plan.changes import ChangeSet, parse_changes
 from runner.repo.work_tree import Landing
@@ -506,3 +507,45 @@ def test_tidying_keeps_the_usage_limits(journal: Journal) -> None:
     journal.record_limits(limits, LimitWaits())
     journal.tidy()
     assert journal.path.read_bytes() == b""
+
+
+def test_only_events_that_are_new_are_read(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[bytes] = []
+    after = journal_module._after
+
+    def noted(state: State, data: bytes) -> State:
+        read.append(data)
+        return after(state, data)
+
+    journal.record_all([RUN])
+    before = journal.state()
+    monkeypatch.setattr(journal_module, "_after", noted)
+    journal.record("batch", run="r1", round=1)
+    # as another process that is about to write a line
+    with journal.path.open("ab") as file:
+        file.write(b'{"event": "batch", "run": "r1", ')
+    assert journal.state() == replace(before, open=(("r1", 1),))
+    with journal.path.open("ab") as file:
+        file.write(b'"round": 2}\n')
+    assert journal.state().open == (("r1", 1), ("r1", 2))
+    read_since = b"".join(read)
+    assert b"batch" in read_since
+    assert b"scratch" not in read_since
+    assert journal.state() == Journal(journal.folder.parent).state()
+
+
+def test_a_journal_that_was_replaced_is_read_anew(journal: Journal) -> None:
+    journal.record("batch", run="r1", round=1)
+    assert journal.state().open
+    journal.path.write_bytes(b"")
+    assert journal.state() == State()
+    journal.record("batch", run="r2", round=1)
+    other = journal.path.with_name("other")
+    other.write_bytes(b'{"event": "batch", "run": "r3", "round": 7}\n' * 9)
+    assert journal.state().open == (("r2", 1),)
+    other.replace(journal.path)
+    assert journal.state().open[-1] == ("r3", 7)
+    journal.path.unlink()
+    assert journal.state() == State()

@@ -4,6 +4,7 @@ update.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,10 +12,13 @@ import pytest
 from runner.core.task import Standing, Status
 from runner.plan.graph import TaskGraph
 from runner.plan.progress import Progress
+from runner.plan.records import Record
 from runner.plan.snapshot import Snapshot
 from runner.schedule.ready_queue import Frontier, ReadyQueue
 from tests.support.builders import task
 from tests.support.queue_snapshots import DONE, LIMIT, OPEN, recorded, snapshot
+
+DONE_RECORD = Record(status=Status.COMPLETED, attempts=1, seconds=9.0)
 
 
 @pytest.mark.parametrize(
@@ -126,3 +130,63 @@ def test_finishing_all_tasks_ranks_each_a_few_times_and_never_the_whole_plan() -
         frontier.mark_started(f"T{index}")
         frontier.mark_done(f"T{index}", DONE)
     assert len(ranked) <= 4 * count
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"A": DONE_RECORD},
+        {"A": DONE_RECORD, "B": Record(status=Status.FAILED, attempts=1)},
+        {"A": Record(status=Status.FAILED, attempts=LIMIT)},
+        {"C": Record(skipped=True)},
+        {"C": Record(status=Status.FAILED, attempts=1, conflict_paths=("x",))},
+        {"gone": DONE_RECORD},
+    ],
+)
+def test_a_snapshot_that_was_read_again_is_taken_over_by_what_changed(
+    changes: dict[str, Record], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks = [task("A"), task("B"), task("C"), task("D", depends_on=("A",))]
+    first = snapshot(*tasks).progress
+    first = first.with_records({each.id: Record() for each in tasks})
+    head = replace(snapshot(*tasks), progress=first)
+    queue = ReadyQueue(LIMIT)
+    queue.sync(head, [])
+    read_again = replace(head, progress=first.with_records(changes))
+    scanned = ReadyQueue(LIMIT)
+    scanned.sync(read_again, [])
+    monkeypatch.delattr(Progress, "standings")  # what a scan asks
+    queue.sync(read_again, [])
+    assert queue.waiting == scanned.waiting
+    assert queue.pick(9, []) == scanned.pick(9, [])
+    assert queue._has_conflicts == scanned._has_conflicts
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        # how long it takes is known now, and it runs again
+        recorded(Progress("tasks.yml"), "A", Status.PENDING).with_records(
+            {"A": Record(seconds=5.0)}
+        ),
+        Progress("tasks.yml", {"A": DONE_RECORD}, reopened=frozenset("A")),
+        Progress("tasks.yml"),
+    ],
+)
+def test_a_change_of_more_than_what_became_of_a_task_is_scanned(
+    changed: Progress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head = snapshot(task("A"), task("B"))
+    before = replace(head, progress=Progress("tasks.yml", {"A": DONE_RECORD}))
+    queue = ReadyQueue(LIMIT)
+    queue.sync(before, [])
+    scans: list[int] = []
+    standings = Progress.standings
+
+    def counting(progress: Progress, *args: Any) -> dict[str, Standing]:
+        scans.append(1)
+        return standings(progress, *args)
+
+    monkeypatch.setattr(Progress, "standings", counting)
+    queue.sync(replace(head, progress=changed), [])
+    assert scans == [1]
