@@ -49,7 +49,12 @@ from runner.fan_in.verify_runs import VerifyRuns, never_verified
 from runner.plan import progress
 from runner.plan.changes import FailedAttempt, unrecorded_failures
 from runner.plan.progress import Progress
-from runner.plan.snapshot import Snapshot, read_progress, write_progress_blobs
+from runner.plan.snapshot import (
+    Snapshot,
+    read_progress,
+    write_mark_blobs,
+    write_progress_blobs,
+)
 from runner.policy import globs, rules
 from runner.policy.change import Change, Refusal
 from runner.repo.quarantine import Quarantine
@@ -379,6 +384,8 @@ class BatchMerge:
                 continue
             if earlier is not None and earlier.status is Status.COMPLETED:
                 continue
+            if self.results.is_in_base(task_id):
+                continue
             for line in record.changed:
                 # As `diffstats` writes it: the path, lines added, lines removed.
                 landed[line.rsplit(" ", 2)[0]] = task_id
@@ -558,7 +565,9 @@ class BatchMerge:
         )
         groups = self._commit_groups(merged, record_failures=bool(counted) or waits)
         changed_paths = self._changed_paths(merged)
-        recorded = self.snapshot.progress.with_every_task(self.snapshot.plan.tasks)
+        recorded = self.snapshot.progress
+        if not self.results.defers_progress:
+            recorded = recorded.with_every_task(self.snapshot.plan.tasks)
         # a commit without work of its own has the tree of all merged work
         tree = self.last_tree(merged)
         parent = self.snapshot.commit
@@ -583,7 +592,11 @@ class BatchMerge:
 
     @cached_property
     def earlier_failures(self) -> Mapping[str, Failure]:
-        """Task id → a failure of an earlier batch that no commit has recorded yet."""
+        """Task id → a failure of an earlier batch that no commit has recorded yet, and the
+        first one of this batch does.
+        """
+        if self.results.defers_progress:
+            return {}
         return unrecorded_failures(self.snapshot)
 
     def defers(self, merged: Sequence[MergeOutcome]) -> bool:
@@ -706,8 +719,11 @@ class BatchMerge:
         """The snapshot of the branch once the commits have landed."""
         if not commits:
             return self.snapshot.with_progress(recorded)
+        in_files = None
+        if self.results.defers_progress:
+            in_files = self._at_head.recorded or self._at_head.progress
         return replace(
-            self.snapshot, commit=commits[-1], progress=recorded, recorded=None
+            self.snapshot, commit=commits[-1], progress=recorded, recorded=in_files
         )
 
     # -- helpers --
@@ -730,10 +746,16 @@ class BatchMerge:
         return self.quarantine.commit_tree(tree, parents, text)
 
     def _with_state(self, tree: str, recorded: Progress) -> str:
-        """The tree with the progress file and the plan's marks brought up to date."""
-        files = write_progress_blobs(
-            self.quarantine, self.snapshot, recorded, self.manifest.progress
-        )
+        """The tree with the plan's marks brought up to date, and the progress file unless
+        the caller writes that.
+        """
+        if self.results.defers_progress:
+            ids = {entry.task.id for entry in self.manifest.entries}
+            files = write_mark_blobs(self.quarantine, self.snapshot, recorded, ids)
+        else:
+            files = write_progress_blobs(
+                self.quarantine, self.snapshot, recorded, self.manifest.progress
+            )
         return self.quarantine.write_tree(tree, files)
 
 

@@ -45,6 +45,10 @@ class VerifyStep:
 VerifyCommit = Callable[[VerifyStep], Failure | None]
 
 
+def _is_nothing_in_base(_task_id: str) -> bool:
+    return False
+
+
 @dataclass(frozen=True)
 class BatchResults:
     """A batch and the folder that its result folders are in.
@@ -58,8 +62,11 @@ class BatchResults:
     commits are made; with None the record stays as it is. `pushes_kept`: work that the
     next attempts start from is pushed, so that no workflow may be in it.
     `defers_failures`: if nothing lands, there is no commit, and the caller keeps the
-    fan-in's `failed_attempts` until another one records them. `notices` are sentences for
-    the commit's message.
+    fan-in's `failed_attempts` until another one records them. `defers_progress`: the
+    commits lack the progress file, and the caller writes it before the work lands.
+    `is_in_base` says of a task that the batch's base has its work, where the progress
+    file there may not.
+    `notices` are sentences for the commit's message.
     """
 
     manifest: Manifest
@@ -71,6 +78,8 @@ class BatchResults:
     checks: Checks = NO_CHECKS
     pushes_kept: bool = False
     defers_failures: bool = False
+    defers_progress: bool = False
+    is_in_base: Callable[[str], bool] = _is_nothing_in_base
     notices: tuple[str, ...] = ()
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
 
 from runner import pipeline
@@ -19,6 +19,7 @@ from runner.fan_in.inputs import BatchResults
 from runner.local.delivery import LocalDelivery
 from runner.local.journal import Journal
 from runner.local.landing import BranchLander
+from runner.local.merge_order import MergeOrder
 from runner.local.observer import MaskingObserver
 from runner.local.request_outcome import RequestContext
 from runner.local.requests import (
@@ -58,6 +59,7 @@ class RunContext:
     clock: Clock = field(default_factory=SystemClock)
     delivery: LocalDelivery | None = None
     deferred: set[str] = field(default_factory=set)
+    merge_order: MergeOrder = field(default_factory=MergeOrder)
 
     def snapshot(self) -> Snapshot:
         """The plan and progress at the branch's head, with what the journal has besides.
@@ -157,8 +159,22 @@ class RunContext:
         return self.journal.round_folder(manifest.run, manifest.round) / "results"
 
     def batch_results(self, manifest: Manifest) -> BatchResults:
-        """The results of a batch, to be merged."""
-        return self.lander.batch_results(manifest, self.results_folder(manifest))
+        """The results of a batch, to be merged with others before they land."""
+        folder = self.results_folder(manifest)
+        results = self.lander.batch_results(manifest, folder)
+        return replace(
+            results,
+            defers_progress=self.lands_together,
+            is_in_base=partial(self.merge_order.is_in_base, manifest.batch),
+        )
+
+    @property
+    def lands_together(self) -> bool:
+        """Whether several results land as one commit, which alone has the progress file:
+        it has the records of all tasks.
+        """
+        settings = self.settings
+        return settings.max_concurrent > 1 and settings.commit_strategy != "individual"
 
     def drop_kept_work(self, manifest: Manifest, fan_in: FanIn) -> None:
         """Delete the refs that keep earlier work of tasks that have landed now."""

@@ -33,7 +33,7 @@ from runner.plan.changes import (
     requests_subject,
 )
 from runner.plan.progress import Progress
-from runner.plan.snapshot import Snapshot, read_for_recording
+from runner.plan.snapshot import Snapshot, read_for_recording, with_progress_file
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,8 @@ class LandingQueue:
             snapshot = self._merge_again(head, snapshot, scratch)
             if not self.accepted:
                 return snapshot
-        snapshot = self._with_progress_file(snapshot)
+        if not context.lands_together:
+            snapshot = self._with_progress_file(snapshot)
         commits = self._commits(head, snapshot)
         tip = commits[-1] if commits else head
         accepted, self.accepted = self.accepted, []
@@ -269,9 +270,14 @@ class LandingQueue:
         return [tip] if tip != head else []
 
     def _as_one_commit(self, head: str, snapshot: Snapshot) -> str:
-        """A commit on `head` with the files of the run's head; `head` if it has them."""
+        """A commit on `head` with the files of the run's head, and its progress; `head` if
+        it has them.
+        """
         repo = self._context.repo
         tree = repo.tree(snapshot.commit)
+        if snapshot.recorded is not None:
+            progress_path = self._context.settings.progress
+            tree = with_progress_file(repo, snapshot, progress_path)
         if tree == repo.tree(head):
             return head
         landed = []

@@ -279,6 +279,7 @@ class RollingSchedule:
             return None
         self._ready.mark_started(_task(manifest).id)
         self.rounds += 1
+        context.merge_order.add_chosen(manifest.batch)
         context.observer.batch_chosen(manifest)
         return manifest
 
@@ -452,6 +453,8 @@ class RollingSchedule:
         for result in merged.results:
             del self._running[result.manifest.batch]
             self._exited.pop(result.manifest.batch, None)
+            if result.fan_in.landed:
+                context.merge_order.add_merged(_task(result.manifest).id)
         for each in self._accept(quarantine, merged):
             stop_reason = self._account_for_result(each.manifest, each.fan_in)
             self._stop_reason = stop_reason or self._stop_reason

@@ -4,7 +4,7 @@ change of the progress.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -34,6 +34,7 @@ from runner.repo.object_database import WritableDatabase
 from runner.repo.repository import Repository
 
 NO_RULES = TaskRules()
+Blobs = dict[str, tuple[str, str] | None]  # path → (mode, object id)
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,8 @@ class Snapshot:
             raise UsageProblem(
                 f"there is no task {task_id} in {self.plan.path}", remedy
             )
-        selected = set(ids)
-        return [task for task in self.plan.tasks if task.id in selected]
+        graph = self.graph
+        return [graph.tasks[each] for each in sorted(set(ids), key=graph.position)]
 
 
 def read_snapshot(
@@ -355,6 +356,13 @@ def _include_patterns(text: str | None) -> tuple[str, ...]:
     return tuple(patterns)
 
 
+def with_progress_file(repo: Repository, snapshot: Snapshot, progress_path: str) -> str:
+    """The tree of the snapshot's commit with its progress, and with the plan's marks."""
+    complete = snapshot.progress.with_every_task(snapshot.plan.tasks)
+    blobs = write_progress_blobs(repo, snapshot, complete, progress_path)
+    return repo.write_tree(snapshot.commit, blobs)
+
+
 def record_progress(
     repo: Repository,
     snapshot: Snapshot,
@@ -409,24 +417,35 @@ def write_progress_blobs(
     snapshot: Snapshot,
     after: Progress,
     progress_path: str,
-) -> dict[str, tuple[str, str] | None]:
+) -> Blobs:
     """Write the progress file and the marked files of the plan as blobs.
 
     Returns path → (mode, object id), for files that change.
     """
-    plan = snapshot.plan
-    tree = CommitTree(objects, snapshot.commit)
-    marked: Mapping[str, str] = {}
-    # Nobody can mark a task in a plan that cannot be read.
-    if not snapshot.problems:
-        marked = write_back(plan, tree, changed_marks(snapshot, after))
-    text = progress_file.render(after, [task.id for task in plan.tasks])
+    blobs = write_mark_blobs(objects, snapshot, after)
+    text = progress_file.render(after, [task.id for task in snapshot.plan.tasks])
     # Paths and fields of a newer version may hold lone surrogates, which UTF-8 cannot
     # encode.
-    files = {progress_path: text.encode("utf-8", "backslashreplace")}
-    for path, marked_text in marked.items():
-        files[path] = marked_text.encode()
-    return {path: objects.write_blob(data) for path, data in files.items()}
+    data = text.encode("utf-8", "backslashreplace")
+    return {progress_path: objects.write_blob(data), **blobs}
+
+
+def write_mark_blobs(
+    objects: WritableDatabase,
+    snapshot: Snapshot,
+    after: Progress,
+    among: Collection[str] | None = None,
+) -> Blobs:
+    """Write the marked files of the plan as blobs, as `write_progress_blobs`. With
+    `among`, only the marks of these tasks are brought up to date.
+    """
+    # Nobody can mark a task in a plan that cannot be read.
+    if snapshot.problems:
+        return {}
+    tree = CommitTree(objects, snapshot.commit)
+    marks = changed_marks(snapshot, after, among)
+    marked = write_back(snapshot.plan, tree, marks) if marks else {}
+    return {path: objects.write_blob(text.encode()) for path, text in marked.items()}
 
 
 def written_paths(repo: Repository, snapshot: Snapshot, progress_path: str) -> set[str]:
@@ -440,16 +459,22 @@ def written_paths(repo: Repository, snapshot: Snapshot, progress_path: str) -> s
     return {progress_path, *marked}
 
 
-def changed_marks(snapshot: Snapshot, after: Progress) -> dict[str, Mark]:
-    """Task id → the mark that the plan should show, for tasks whose record changed."""
+def changed_marks(
+    snapshot: Snapshot, after: Progress, among: Collection[str] | None = None
+) -> dict[str, Mark]:
+    """Task id → the mark that the plan should show, for tasks whose record changed, and
+    which are `among` these if any are named.
+    """
     marks = {}
     marked = snapshot.recorded or snapshot.progress
-    reopened = after.reopened ^ marked.reopened
-    for task in snapshot.plan.tasks:
-        # Most records are the same object, and comparing fields is slow.
-        is_same = after.records.get(task.id) is marked.records.get(task.id)
-        if is_same and task.id not in reopened:
-            continue
+    # Most records are the same object, and comparing fields is slow.
+    changed = set(after.reopened ^ marked.reopened)
+    for task_id in after.records if among is None else after.records.keys() & among:
+        if after.records[task_id] is not marked.records.get(task_id):
+            changed.add(task_id)
+    graph = snapshot.graph
+    for task_id in sorted(changed & graph.tasks.keys(), key=graph.position):
+        task = graph.tasks[task_id]
         record, before = after.record(task), marked.record(task)
         if record == before:
             continue

@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
 from typing import Any
 
@@ -18,6 +18,8 @@ from runner.core.manifest import Manifest
 from runner.local.joint_merge import JointMerge
 from runner.local.landing import BranchLander
 from runner.local.rolling import RollingSchedule
+from runner.plan import progress_file
+from runner.plan.progress import Progress
 from tests.integration.test_crash import began
 from tests.integration.test_landing import Meanwhile
 from tests.integration.test_loop import SEED
@@ -60,6 +62,27 @@ def test_same_tree_as_batch_by_batch_and_never_more_than_max_concurrent(
     assert project.states("main") == project.states("side")
     assert project.git("status", "--porcelain") == ""
     assert project.git("for-each-ref", "refs/fanin") == ""
+
+
+def test_only_landings_write_the_records_of_all_tasks(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+    render = progress_file.render
+
+    def noted(progress: Progress, order: Iterable[str]) -> str:
+        written.append(render(progress, order))
+        return written[-1]
+
+    monkeypatch.setattr(progress_file, "render", noted)
+    chain = [("A", []), ("B", ["A"]), ("C", ["B"]), ("D", ["C"])]
+    tasks = [{"id": t, "do": [f"write {t}: x"], "depends_on": d} for t, d in chain]
+    project.plan(tasks, schedule="rolling", max_concurrent=2)
+    project.run()
+    landed = project.git("log", "--format=%h", "--", ".fanin/progress.json").split()
+    assert len(written) == len(landed) == 2
+    assert written[-1] == project.git("show", "main:.fanin/progress.json") + "\n"
+    assert set(project.states().values()) == {"completed"}
 
 
 @pytest.fixture
