@@ -40,12 +40,14 @@ class Survey(NamedTuple):
     unreadable: Sequence[LeftOut] = ()
 
 
-class _File(NamedTuple):
-    """A file that is no folder; git reads the whole of it if it is one of its `rules`."""
+class _Listed(NamedTuple):
+    """What is in a folder: the names of its folders, the bytes of all its files, and
+    those files that git reads whole.
+    """
 
-    path: str
-    status: os.stat_result
-    is_rules: bool
+    folders: Sequence[str]
+    size: int
+    rules: Sequence[tuple[str, os.stat_result]]
 
 
 def survey(folder: Path, watch: Watch) -> Survey:
@@ -55,11 +57,11 @@ def survey(folder: Path, watch: Watch) -> Survey:
     """
     total = 0
     unreadable: list[LeftOut] = []
-    for file in _files(folder, watch, unreadable):
-        if stat.S_ISREG(file.status.st_mode):
-            total += file.status.st_size
-        if file.is_rules and (problem := _problem(file.status)):
-            return Survey(total, LeftOut(file.path, problem))
+    for parent, listed in _folders(folder, watch, unreadable):
+        total += listed.size
+        for name, status in listed.rules:
+            if problem := _problem(status):
+                return Survey(total, LeftOut(f"{parent}{name}", problem))
     return Survey(total, unreadable=unreadable)
 
 
@@ -73,30 +75,32 @@ def _problem(status: os.stat_result) -> str | None:
     return None
 
 
-def _files(folder: Path, watch: Watch, unreadable: list[LeftOut]) -> Iterator[_File]:
+def _folders(
+    top: Path, watch: Watch, unreadable: list[LeftOut]
+) -> Iterator[tuple[str, _Listed]]:
+    """Each folder, as the beginning of the paths in it, and what is there."""
     # A list and no recursion: an agent may nest folders as deep as it likes. Paths are
     # relative, as git's are: otherwise git would reach further.
     remaining = [""]
-    root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    root = os.open(top, os.O_RDONLY | os.O_DIRECTORY)
     try:
         while remaining:
             parent = remaining.pop()
             if not watch.seconds_to_wait():
                 raise GitStopped(("add",), 1, watch.stopped or "")
+            is_nested = "/.git/" in parent
             try:
-                listed = _listed(root, parent)
+                listed = _listed(root, parent, reads_all=is_nested)
             except OSError as error:
                 # git passes over such a folder without an error
-                if len(unreadable) < _MAX_UNREADABLE and "/.git/" not in parent:
+                if len(unreadable) < _MAX_UNREADABLE and not is_nested:
                     unreadable.append(_unreadable(parent, error))
                 continue
-            for name, status in listed:
+            yield parent, listed
+            for name in listed.folders:
                 path = f"{parent}{name}"
-                is_nested = "/.git/" in path
-                if status is not None:
-                    yield _File(path, status, is_nested or name in _RULES)
                 # git asks for the commit of a nested repository, not for its objects
-                elif path != ".git" and (not is_nested or "/.git/refs" in path):
+                if path != ".git" and (not is_nested or "/.git/refs" in path):
                     remaining.append(f"{path}/")
     finally:
         os.close(root)
@@ -110,21 +114,25 @@ def _unreadable(folder: str, error: OSError) -> LeftOut:
     return LeftOut(path, f"has a folder that cannot be read: {error.strerror}")
 
 
-def _listed(root: int, parent: str) -> list[tuple[str, os.stat_result | None]]:
-    """The entries of a folder; None for the status of a folder."""
-    listed: list[tuple[str, os.stat_result | None]] = []
+def _listed(root: int, parent: str, *, reads_all: bool) -> _Listed:
+    """What is in the folder `parent`, of which git reads all files whole or only rules."""
+    folders, rules, size = [], [], 0
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
     folder = os.open(parent or ".", flags, dir_fd=root)
     try:
+        # Of a large repository these few lines are most of what a survey costs.
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    listed.append((entry.name, None))
-                else:
-                    listed.append((entry.name, entry.stat(follow_symlinks=False)))
+                if entry.is_file(follow_symlinks=False):
+                    size += entry.stat(follow_symlinks=False).st_size
+                elif entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.name)
+                    continue
+                if reads_all or entry.name in _RULES:
+                    rules.append((entry.name, entry.stat(follow_symlinks=False)))
     finally:
         os.close(folder)
-    return listed
+    return _Listed(folders, size, rules)
 
 
 def too_large(git: Git, max_bytes: int, base: str) -> list[LeftOut]:
