@@ -18,6 +18,9 @@ _ERASE_BELOW = "\x1b[J"
 # tmux remembers how long a row was, and whether it went on in the next, until the whole
 # row is erased: a terminal that is resized would wrap or join what is not there.
 _ERASE_ROW = "\x1b[2K"
+# Terminals disagree on how wide an emoji is. A row of the frame that is wider than it was
+# measured to be is cut there; wrapped, it would leave part of the frame above the next one.
+_WRAP_OFF, _WRAP_ON = "\x1b[?7l", "\x1b[?7h"
 _SMALLEST, _DEFAULT = 20, (80, 24)  # columns; columns and rows
 
 
@@ -61,8 +64,9 @@ class Screen:
         if lines:
             text.append(_ERASE_BELOW)  # a long line takes more rows than one
         text += [f"{line.painted(self._colours)}\n" for line in lines]
+        text.append(_WRAP_OFF)
         text += [f"{_ERASE_ROW}{line}\n" for line in painted]
-        text.append(_ERASE_BELOW)
+        text += [_WRAP_ON, _ERASE_BELOW]
         self._file.write("".join(text))
         self._file.flush()
         widths = [line.plain for line in frame]

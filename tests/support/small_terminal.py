@@ -1,5 +1,6 @@
 """A terminal of a few rows, for what a live view writes: text, line breaks, and the
-sequences that move up, erase and colour. It wraps anew what is on it when it is resized.
+sequences that move up, erase, colour and stop wrapping. It wraps anew what is on it when
+it is resized.
 """
 
 from __future__ import annotations
@@ -7,7 +8,7 @@ from __future__ import annotations
 import io
 import re
 
-_PIECE = re.compile(r"\x1b\[(\d*)([A-Za-z])|\r|\n|[^\x1b\r\n]+")
+_PIECE = re.compile(r"\x1b\[(\??\d*)([A-Za-z])|\r|\n|[^\x1b\r\n]+")
 
 
 class SmallTerminal(io.StringIO):
@@ -22,6 +23,7 @@ class SmallTerminal(io.StringIO):
         super().__init__()
         self.columns, self.height = columns, height
         self._keeps_lengths = keeps_lengths
+        self._wraps = True
         self.rows: list[str] = [""]
         self._row = self._column = 0
 
@@ -45,6 +47,8 @@ class SmallTerminal(io.StringIO):
                     del self.rows[self._row + 1 :]
                 case "m":
                     pass
+                case "h" | "l" if piece[1] == "?7":
+                    self._wraps = piece[2] == "h"
                 case None:
                     self._put(piece[0])
                 case _:
@@ -73,8 +77,9 @@ class SmallTerminal(io.StringIO):
             self._next_row()
             return
         for character in text:
-            if self._column == self.columns:
+            if self._column == self.columns and self._wraps:
                 self._next_row()
+            self._column = min(self._column, self.columns - 1)
             row = self.rows[self._row].ljust(self._column)
             self.rows[self._row] = (
                 row[: self._column] + character + row[self._column + 1 :]

@@ -78,3 +78,19 @@ def test_a_terminal_that_keeps_the_length_of_rows_wraps_none_that_were_drawn_ove
     terminal.resize(40)
     screen.draw([], lines("end", "of it"), 40)
     assert terminal.text == ["short", "w" * 40, "w" * 20, "w", "end", "of it"]
+
+
+def test_a_row_that_is_wider_than_it_was_measured_to_be_takes_one_row_and_lines_wrap() -> (
+    None
+):
+    terminal = SmallTerminal(20, 10)
+    screen = Screen(terminal, None, {})
+    # Here each of the two characters takes a column, as in tmux; measured, both take one.
+    wide = "\u270c\U0001f3fd" * 30
+    for number in range(3):
+        screen.draw(lines(f"line {number}", "w" * 25), lines(wide, "end"), 20)
+    above = terminal.text[:-2]
+    assert above[::3] == ["line 0", "line 1", "line 2"]
+    assert above[1::3] == ["w" * 20] * 3
+    assert above[2::3] == ["w" * 5] * 3
+    assert terminal.text[-1] == "end"
