@@ -270,6 +270,7 @@ class Journal:
         self._git_dir = git_dir
         self._last_read = _JournalRead()
         self._is_named = False  # whether the journal's own name is durable
+        self._named_runs: set[str] = set()  # those whose folders' names are durable
 
     @contextmanager
     def locked(self, wait_seconds: float = 0) -> Iterator[None]:
@@ -380,8 +381,11 @@ class Journal:
         """Make durable what `open` has written."""
         folder = self.round_folder(manifest.run, manifest.round)
         with self._writing():
-            names = durable.folders_above(folder / MANIFEST, self._git_dir)
+            names = [folder, folder.parent]
+            if manifest.run not in self._named_runs:
+                names = durable.folders_above(folder / MANIFEST, self._git_dir)
             durable.sync_files([folder / MANIFEST, self.path, *names])
+            self._named_runs.add(manifest.run)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

@@ -385,6 +385,10 @@ class Repository(WritableDatabase):
         """Make the names of these refs' files durable: git syncs only their content."""
         folders: dict[Path, None] = {}
         for ref in refs:
+            if ref.rpartition("/")[0] == "refs/heads":
+                # git never removes this folder, so its own name is there already
+                folders[self.git_dir / "refs/heads"] = None
+                continue
             above = durable.folders_above(self.git_dir / ref, self.git_dir / "refs")
             folders.update(dict.fromkeys(above))
         # A ref may be packed, or the repository may keep its refs in another format.
