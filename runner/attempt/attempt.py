@@ -547,7 +547,9 @@ def _captured_work(attempt: _Attempt) -> _Work:
         path, name = leak
         leaked = rules.leaked_secret(path, name)
         return _Work(None, leaked, warnings, holds_secret=True)
-    workspace.write_pack(attempt_workspace, tree, attempt.folder / result_folder.PACK)
+    new_objects = captured.new_objects if tree == captured.tree else None
+    pack = attempt.folder / result_folder.PACK
+    workspace.write_pack(attempt_workspace, tree, pack, new_objects)
     return _Work(tree, failure, warnings)
 
 

@@ -43,9 +43,10 @@ from runner.core.errors import GitFailed, GitStopped
 from runner.core.folders import remove_folder
 from runner.policy.change import GITLINK, Change
 from runner.policy.redaction import Secrets
-from runner.repo import diff, secret_search
+from runner.repo import diff, index_trees, loose_objects, pack_writer, secret_search
 from runner.repo.batch_process import ObjectReader
 from runner.repo.command import TIME_LIMIT, Git, isolated_git
+from runner.repo.objects import write_loose
 from runner.repo.origin import Origin
 
 _MAX_INDEX_BYTES = 2**30
@@ -58,6 +59,9 @@ _MAX_SUBMODULE_BYTES = 2**30
 # Bytes of the files that set-up made or changed. It may make more than a result has, but
 # git would read a sparse file of a terabyte for hours.
 _MAX_PREPARED_BYTES = 2**32
+# Bytes of the new files of a result that is packed here. Git makes deltas of more.
+_MAX_SMALL_PACK = 2**18
+_SHA1_LENGTH = 40  # hexadecimal digits of an id
 
 
 @dataclass(frozen=True)
@@ -75,10 +79,15 @@ class Submodule:
 
 @dataclass(frozen=True)
 class Capture:
-    """What was captured: the tree, None if it is the base's, and what it lacks."""
+    """What was captured: the tree, None if it is the base's, and what it lacks.
+
+    `new_objects` are the ids of the objects of the tree that the base lacks, all of them
+    files in `workspace.objects`; None if that is not known.
+    """
 
     tree: str | None
     left_out: tuple[LeftOut, ...] = ()
+    new_objects: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -319,12 +328,51 @@ def capture(workspace: Workspace) -> Capture:
     left_out += [nested_repository(path) for path in nested_paths]
     left_out += [made_by_setup(change.path) for change in remade]
     left_out += _below_submodules(workspace, set(added.gitlinks) - set(nested_paths))
-    tree = git.text(["write-tree"]).strip()
+    tree, new_objects = _write_small_tree(workspace) or (None, None)
+    if tree is None:
+        tree = git.text(["write-tree"]).strip()
     base_tree = workspace.tree or _base_tree(workspace)
-    return Capture(
-        None if tree == base_tree else tree,
-        _new(workspace, left_out),
-    )
+    if tree == base_tree:
+        return Capture(None, _new(workspace, left_out))
+    return Capture(tree, _new(workspace, left_out), new_objects)
+
+
+def _write_small_tree(workspace: Workspace) -> tuple[str, tuple[str, ...]] | None:
+    """Write the tree of the index, and say which of its objects the base lacks; None if
+    git has to, as where the index is large or was not the base's before the agent.
+    """
+    algorithm = "sha1" if len(workspace.base) == _SHA1_LENGTH else "sha256"
+    before = _index_data(workspace.index, workspace.index_record)
+    old_files = index_trees.read_index(before, algorithm) if before else None
+    index = (workspace.capture / "index").read_bytes()
+    files = index_trees.read_index(index, algorithm)
+    if old_files is None or files is None:
+        return None
+    base_tree, old_trees = index_trees.make_trees(old_files, algorithm)
+    if base_tree != workspace.tree:
+        return None
+    tree, trees = index_trees.make_trees(files, algorithm)
+    blobs = {object_id for mode, object_id in files.values() if mode != GITLINK}
+    new_blobs = blobs - {object_id for _, object_id in old_files.values()}
+    if not _are_small_files(workspace.objects, new_blobs):
+        return None
+    new_trees = trees.keys() - old_trees.keys()
+    for object_id in new_trees:
+        write_loose(workspace.objects, object_id, "tree", trees[object_id])
+    return tree, (*sorted(new_trees), *sorted(new_blobs))
+
+
+def _are_small_files(objects: Path, object_ids: Iterable[str]) -> bool:
+    """Whether the objects are files of their own, and few bytes together. Git writes no
+    file of what the repository has elsewhere, and packs what is large.
+    """
+    size = 0
+    for object_id in object_ids:
+        info = loose_objects.info(objects, object_id)
+        if info is None:
+            return False
+        size += info.size
+    return size <= _MAX_SMALL_PACK
 
 
 @dataclass(frozen=True)
@@ -726,12 +774,33 @@ def first_secret(
         reader.close()
 
 
-def write_pack(workspace: Workspace, tree: str, pack: Path) -> None:
+def write_pack(
+    workspace: Workspace,
+    tree: str,
+    pack: Path,
+    new_objects: Sequence[str] | None = None,
+) -> None:
     """Write the objects of `tree` that the base lacks to the file `pack`, as a thin
-    pack.
+    pack. `new_objects` are those of the capture, if the tree is the captured one.
     """
     with pack.open("wb") as sink:
+        if new_objects is not None:
+            sink.write(_small_pack(workspace, new_objects))
+            sink.flush()
+            durable.sync(sink.fileno())
+            return
         append_pack(workspace, f"{tree}\n^{workspace.base}^{{tree}}\n", sink)
+
+
+def _small_pack(workspace: Workspace, object_ids: Sequence[str]) -> bytes:
+    objects = []
+    for object_id in object_ids:
+        content = loose_objects.content(workspace.objects, object_id)
+        if content is None:
+            raise GitFailed(["pack-objects"], 128, f"{object_id} is gone")
+        objects.append(content)
+    algorithm = "sha1" if len(workspace.base) == _SHA1_LENGTH else "sha256"
+    return pack_writer.make_pack(objects, algorithm)
 
 
 def append_pack(workspace: Workspace, revisions: str, sink: BinaryIO) -> None:

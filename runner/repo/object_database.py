@@ -43,12 +43,15 @@ class ObjectDatabase:
         return self._answers.get(("tree", revision), lambda: self._tree(revision))
 
     def _tree(self, revision: str) -> str:
-        name = f"{revision}^{{tree}}"
         if is_full_id(revision):
-            (info,) = self.infos([name])
-            if info is not None:
-                return info.object_id
-        return self.git.text(["rev-parse", name]).strip()
+            (info,) = self.infos([revision])
+            if info is not None and info.kind == "tree":
+                return revision
+            if info is not None and info.kind == "commit":
+                (commit,) = self.contents([revision])
+                if commit is not None:
+                    return commit.data.split(None, 2)[1].decode("ascii")
+        return self.git.text(["rev-parse", f"{revision}^{{tree}}"]).strip()
 
     def is_tree(self, object_id: str) -> bool:
         """Whether the object is there and is a tree."""

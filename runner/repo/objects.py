@@ -78,9 +78,7 @@ class Objects:
 
     def _add(self, kind: str, data: bytes) -> str:
         """The id of a new object, which is written by the next `_flush`."""
-        whole = _with_header(kind, data)
-        digest = hashlib.new(self._algorithm, whole, usedforsecurity=False)
-        object_id = digest.hexdigest()
+        object_id = object_id_of(kind, data, self._algorithm)
         self._new[object_id] = (kind, data)
         return object_id
 
@@ -91,15 +89,8 @@ class Objects:
             self._store_pack(pack)
         else:
             for object_id, (kind, data) in self._new.items():
-                self._write_loose(object_id, _with_header(kind, data))
+                write_loose(self._folder, object_id, kind, data, self._write_file)
         self._new.clear()
-
-    def _write_loose(self, object_id: str, whole: bytes) -> None:
-        path = self._folder / object_id[:2] / object_id[2:]
-        if not path.exists():
-            path.parent.mkdir(exist_ok=True)
-            # level 1: most of these objects live for one batch
-            self._write_file(path, zlib.compress(whole, 1))
 
     def content(self, object_id: str) -> bytes:
         """The content of an object. Raises KeyError if it is not there."""
@@ -194,7 +185,7 @@ class Objects:
                 entries[name] = new
         if not entries:
             return None
-        object_id = self._add("tree", _encode_tree(entries))
+        object_id = self._add("tree", encode_tree(entries))
         self._trees[object_id] = entries
         return object_id
 
@@ -236,6 +227,22 @@ def _edit_of(changes: Mapping[str, Entry | None]) -> _Edit:
     return root
 
 
+def write_loose(
+    folder: Path,
+    object_id: str,
+    kind: str,
+    data: bytes,
+    write_file: WriteFile | None = None,
+) -> None:
+    """Give the object a file of its own below the folder of objects, if it has none."""
+    path = folder / object_id[:2] / object_id[2:]
+    if not path.exists():
+        path.parent.mkdir(exist_ok=True)
+        # level 1: most of these objects live for one batch
+        whole = zlib.compress(_with_header(kind, data), 1)
+        (write_file or _write_new_file)(path, whole)
+
+
 def _write_new_file(path: Path, data: bytes) -> None:
     """Enough in a quarantine, which no other process reads."""
     with open(path, "xb", opener=read_only) as file:
@@ -251,6 +258,12 @@ def _with_header(kind: str, data: bytes) -> bytes:
     return b"%s %d\0%s" % (kind.encode(), len(data), data)
 
 
+def object_id_of(kind: str, data: bytes, algorithm: str) -> str:
+    """The id of an object of this type and content."""
+    whole = _with_header(kind, data)
+    return hashlib.new(algorithm, whole, usedforsecurity=False).hexdigest()
+
+
 def parse_tree(data: bytes, id_length: int) -> Iterator[tuple[bytes, Entry]]:
     """Name and entry of each. In the data they are MODE, space, name, NUL, binary id."""
     start = 0
@@ -263,7 +276,8 @@ def parse_tree(data: bytes, id_length: int) -> Iterator[tuple[bytes, Entry]]:
         start = end + 1 + id_length
 
 
-def _encode_tree(entries: Entries) -> bytes:
+def encode_tree(entries: Entries) -> bytes:
+    """The content of a tree."""
     ordered = sorted(entries.items(), key=_sort_key)
     return b"".join(
         b"%s %s\0%s" % (mode.encode(), name, bytes.fromhex(object_id))
