@@ -25,7 +25,7 @@ from runner.ui.run_lines import Verbosity, event_lines
 from runner.ui.screen import Screen
 from runner.ui.shown_text import Line, Span
 
-_PAUSE = 0.08  # seconds from one drawing to the next
+_PAUSE = 0.05  # seconds from one drawing to the next
 _TICK = 1.0  # seconds after which the times on the screen are drawn anew
 _COLOUR_SYSTEMS = {
     "standard": "STANDARD",
