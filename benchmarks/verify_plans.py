@@ -11,9 +11,12 @@ of certain tasks is in it, alone or together. Eight agents work at once.
 - In every fifth plan, one run of the command in twenty is red for no reason.
 - Every fourth plan verifies three trees at once.
 
+Beside them, eight independent tasks end one after the other.
+
 Exit 1 if a red tree lands, if an innocent task is sent back where no run is flaky, or if
 the command runs more often than batches of the same results would take: one run a group
-of results that waited together, and 2·⌈log2 n⌉ for each culprit among n.
+of results that waited together, and 2·⌈log2 n⌉ for each culprit among n. The run of the
+base is not counted.
 """
 
 from __future__ import annotations
@@ -33,6 +36,7 @@ from pathlib import Path
 from unittest import mock
 
 from runner.core.events import RunEvent, VerifyStarted
+from runner.core.plurals import pluralize
 from runner.core.result import Failure, FailureKind
 from runner.core.task import Task
 from runner.local import landing
@@ -88,8 +92,22 @@ class Red:
 
 def run_plan(seed: int, folder: Path) -> Outcome:
     """Run the plan of this seed, and look at each commit that landed."""
-    case, red = verified_case(seed)
-    root = folder / str(seed)
+    return _run_case(seed, *verified_case(seed), folder / str(seed))
+
+
+def run_independent(folder: Path) -> Outcome:
+    """Run eight tasks, none of which waits for another, and all of which are green."""
+    tasks = [
+        Task(id=f"T{index}", title="x", files=(f"/own-T{index}",))
+        for index in range(SLOTS)
+    ]
+    outcomes = {(task.id, 1): (1.0 + index, None) for index, task in enumerate(tasks)}
+    settings = {"verify": "true", "verify_retries": 0}
+    case = Case(tuple(tasks), outcomes, "rolling", SLOTS, 1, settings)
+    return _run_case(0, case, Red(frozenset(), frozenset()), folder / "independent")
+
+
+def _run_case(seed: int, case: Case, red: Red, root: Path) -> Outcome:
     steps: list[VerifyStarted] = []
     clocks: list[AgentsClock] = []
     observe = AgentsClock.observe
@@ -116,6 +134,8 @@ def run_plan(seed: int, folder: Path) -> Outcome:
 
     with (
         mock.patch.object(landing, "verify_commit", verify),
+        # as the run knows it from the base, which was verified first
+        mock.patch.object(landing.BranchLander, "verify_seconds", VERIFY_SECONDS),
         mock.patch.object(AgentsClock, "observe", observe_verify),
     ):
         intervals = real(case, root)
@@ -178,6 +198,8 @@ def _outcome(
     landed: Sequence[set[str]],
     results: int,
 ) -> Outcome:
+    # Not the base, which is verified once before the first agent.
+    steps = [step for step in steps if step.tasks or step.bisecting]
     wrong = [f"landed red: {sorted(tasks)}" for tasks in landed if red.says(tasks)]
     merged = {task for step in steps for task in step.tasks}
     guilty = merged - landed[0]
@@ -218,6 +240,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         ProcessPoolExecutor(options.jobs) as pool,
     ):
         folders = [Path(folder)] * len(seeds)
+        independent = pool.submit(run_independent, Path(folder))
         for outcome in pool.map(run_plan, seeds, folders):
             outcomes.append(outcome)
             for text in outcome.wrong:
@@ -226,6 +249,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 print(outcome, flush=True)
     wrong = sum(len(outcome.wrong) for outcome in outcomes)
     print(f"{len(outcomes)} plans, {wrong} wrong")
+    print(_ratio("8 independent tasks", [independent.result()]))
     for line in _summary(outcomes):
         print(line)
     return 1 if wrong else 0
@@ -251,7 +275,7 @@ def _ratio(name: str, outcomes: Sequence[Outcome]) -> str:
     results = sum(each.results for each in outcomes)
     runs = sum(each.runs for each in outcomes)
     fewer = f"{results / max(1, runs):.1f} times fewer"
-    return f"{name}: {len(outcomes)} plans, {runs} runs for {results} results, {fewer}"
+    return f"{name}: {pluralize(len(outcomes), 'plan')}, {pluralize(runs, 'run')} for {results} results, {fewer}"
 
 
 if __name__ == "__main__":

@@ -111,6 +111,11 @@ class JointMerge:
         """Whether everything that was added is taken, and nothing runs any more."""
         return not self._chain and not self._running and not self._ending
 
+    @property
+    def batches(self) -> set[str]:
+        """Those that were added and are not taken."""
+        return {each.manifest.batch for each in self._chain}
+
     def has_room_for(self, manifest: Manifest) -> bool:
         """Whether the result can be verified now, on top of what is being verified."""
         if self._free <= 0:
@@ -344,6 +349,11 @@ class VerifiedMerge:
     def is_over(self) -> bool:
         """As `JointMerge.is_over`."""
         return self._joint.is_over
+
+    @property
+    def batches(self) -> set[str]:
+        """As `JointMerge.batches`."""
+        return self._joint.batches
 
     def close(self) -> None:
         """End what still runs, and leave no quarantine behind."""

@@ -4,6 +4,7 @@ files. Work that cannot land now waits on a branch of its own.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import partial
@@ -78,6 +79,13 @@ class BranchLander:
         self.seals = ResultSeals()
         self._repo, self._journal, self._settings = repo, journal, settings
         self._attempt_context, self._observer = attempt_context, observer
+        # what the last run of `verify` took that was not ended; None before it
+        self._verify_seconds: float | None = None
+
+    @property
+    def verify_seconds(self) -> float | None:
+        """About how many seconds a run of `verify` takes; None if there was none yet."""
+        return self._verify_seconds
 
     def head(self) -> str:
         """The branch's commit. Raises UsageProblem if the branch is gone."""
@@ -302,6 +310,7 @@ class BranchLander:
         if (age := self._verdicts.green_since(key)) is not None:
             self._observer.note(f"verify is not run: this tree was green {age} ago")
             return None
+        began = time.monotonic()
         failure = merge_events.verified(
             batch,
             step,
@@ -314,6 +323,7 @@ class BranchLander:
             if self._is_stopping:
                 raise _not_verified()
             return failure
+        self._verify_seconds = time.monotonic() - began
         if key == self._verdict_key(verify, step.tree):
             self._verdicts.record(key, verify.command, failure)
         return failure

@@ -40,9 +40,9 @@ from runner.local.joint_merge import (
     VerifiedMerge,
     adopt,
     merge_together,
-    verified_alike,
 )
 from runner.local.landing_queue import LandingQueue, Merged
+from runner.local.merge_queue import MergeQueue
 from runner.local.run_head import RunHead
 from runner.plan.snapshot import Snapshot
 from runner.repo.quarantine import Quarantine
@@ -110,7 +110,7 @@ class RollingSchedule:
         # the running ones whose agent has exited
         self._exited: dict[str, Manifest] = {}
         # the running ones whose result waits to be merged
-        self._unmerged: list[Manifest] = []
+        self._unmerged = MergeQueue(context)
         # the merge of those that are being verified
         self._verifying: VerifiedMerge | None = None
         # Of the run so far: a batch's number is used once.
@@ -151,7 +151,7 @@ class RollingSchedule:
                     continue
                 agent_exited = self._take_events()
                 # A slot that is free should not wait for a merge.
-                if not agent_exited and self._may_merge:
+                if not agent_exited and self._mergeable():
                     self._merge_results(verify_pool)
         if self._invalid is not None:
             raise self._invalid
@@ -190,14 +190,6 @@ class RollingSchedule:
             return None
         limit = context.settings.limits.max_rounds
         return f"limits.max_rounds allows {pluralize(limit, 'landing')}"
-
-    @property
-    def _may_merge(self) -> bool:
-        if not self._unmerged or self._verifying is None:
-            return bool(self._unmerged)
-        # Where a landing is due, nothing more is put before it.
-        has_room = self._verifying.has_room_for(self._unmerged[0])
-        return has_room and not self._landing_queue.is_due
 
     @property
     def _may_land(self) -> bool:
@@ -362,7 +354,7 @@ class RollingSchedule:
         Returns whether an agent has exited.
         """
         agent_exited = False
-        must_wait = not self._may_merge
+        must_wait = not self._mergeable()
         while must_wait or not self._events.empty():
             event = self._context.clock.take(self._events, self._longest_wait)
             if event is None:
@@ -373,9 +365,10 @@ class RollingSchedule:
                     self._exited[manifest.batch] = manifest
                     agent_exited = True
                 case AttemptDone(manifest, outcome):
+                    result = outcome.result()
                     # before anything else starts that would meet the same limit
-                    self._account.note_limit(manifest, outcome.result())
-                    self._unmerged.append(manifest)
+                    self._account.note_limit(manifest, result)
+                    self._unmerged.add(manifest, result)
                 case LandingDone():
                     self._landing_queue.wait_for_landing()
                 case VerifyDone():
@@ -387,21 +380,45 @@ class RollingSchedule:
     @property
     def _longest_wait(self) -> float | None:
         """Seconds; None to wait for the next event."""
-        pause = self._account.seconds_of_pause
+        waits = [self._account.seconds_of_pause]
         has_free_slot = len(self._running) < self._account.slots
-        if not has_free_slot or self._stop_reason is not None:
-            return pause
-        if pause is None:
-            return REQUEST_INTERVAL
-        return min(pause, REQUEST_INTERVAL)
+        if has_free_slot and self._stop_reason is None:
+            waits.append(REQUEST_INTERVAL)
+        if self._has_room:
+            waits.append(self._unmerged.seconds_left)
+        return min((each for each in waits if each is not None), default=None)
 
     # -- merge results --
 
+    def _mergeable(self) -> list[Manifest]:
+        """The results to merge now."""
+        if not self._has_room:
+            return []
+        snapshot = self._head.snapshot
+        if self._unmerged.first.verify is None:
+            return self._unmerged.urgent(snapshot, len(self._landing_queue.accepted))
+        verifying: set[str] = set()
+        if self._verifying is not None:
+            verifying = self._verifying.batches
+        at_work = self._running.keys() - self._unmerged.batches - verifying
+        ids = [_task(self._running[batch]).id for batch in verifying]
+        return self._unmerged.due(snapshot, ids, more_come=bool(at_work))
+
+    @property
+    def _has_room(self) -> bool:
+        """Whether there are results which may be merged beside what is verified now."""
+        if not self._unmerged or self._verifying is None:
+            return bool(self._unmerged)
+        # Where a landing is due, nothing more is put before it.
+        has_room = self._verifying.has_room_for(self._unmerged.first)
+        return has_room and not self._landing_queue.is_due
+
     def _merge_results(self, verify_pool: Executor) -> None:
-        """Merge the most urgent results and account for them; where that takes a run of
+        """Merge what is to be merged now and account for it; where that takes a run of
         `verify`, begin it.
         """
-        manifests = self._take_urgent()
+        manifests = self._mergeable()
+        self._unmerged.remove(manifests)
         for manifest in manifests:
             self._context.observer.merge_started(manifest)
         if manifests[0].verify is None:
@@ -458,30 +475,6 @@ class RollingSchedule:
         for each in self._accept(quarantine, merged):
             stop_reason = self._account_for_result(each.manifest, each.fan_in)
             self._stop_reason = stop_reason or self._stop_reason
-
-    def _take_urgent(self) -> list[Manifest]:
-        """Take the results to merge together: those that others wait for, if any, and no
-        more than are landed together; with `verify` all that one run of it can be about.
-        """
-        if self._unmerged[0].verify:
-            first = self._unmerged[0]
-            urgent = [each for each in self._unmerged if verified_alike(first, each)]
-        else:
-            accepted = len(self._landing_queue.accepted)
-            most = max(1, self._context.settings.max_concurrent - accepted)
-            awaited = [
-                each for each in self._unmerged if self._is_awaited(_task(each).id)
-            ]
-            urgent = (awaited or self._unmerged)[:most]
-        batches = {manifest.batch for manifest in urgent}
-        self._unmerged = [each for each in self._unmerged if each.batch not in batches]
-        return urgent
-
-    def _is_awaited(self, task_id: str) -> bool:
-        """Whether other tasks depend on the task."""
-        graph = self._head.snapshot.graph
-        # A person may have taken the task out of the plan while it ran.
-        return task_id in graph.tasks and bool(graph.dependents(task_id))
 
     def _accept(self, quarantine: Quarantine, merged: MergedResults) -> list[Merged]:
         """Move the run's head to the results; then their dependents may be chosen."""

@@ -87,13 +87,21 @@ class AgentsClock:
         raise AssertionError(f"no run here waits ({event}, {seconds} s)")
 
     def take(self, events: SimpleQueue[Any], seconds: float | None) -> Any:
-        """The next event. If none is on its way, the next agent ends its sleep."""
-        assert seconds in {None, REQUEST_INTERVAL}  # nobody asks for anything here
+        """The next event. If none is on its way, the next agent ends its sleep, or the
+        seconds pass.
+        """
+        deadline = None
+        if seconds not in {None, REQUEST_INTERVAL}:  # nobody asks for anything here
+            assert seconds is not None
+            deadline = self._time + seconds
         while True:
             try:
                 event = events.get(timeout=_POLL)
             except Empty:
                 with self._lock:
+                    if deadline is not None and self._all_sleep_until(deadline):
+                        self._time = deadline
+                        return None
                     self._wake_next()
                 continue
             if isinstance(event, AttemptDone):
@@ -124,6 +132,10 @@ class AgentsClock:
         """Wake one after the other once the whole batch sleeps."""
         while self._asleep and self._wake_next():
             self._open -= 1
+
+    def _all_sleep_until(self, time: float) -> bool:
+        is_awake = not self._asleep or len(self._asleep) < self._open
+        return not is_awake and min(self._asleep).wakes > time
 
     def _wake_next(self) -> bool:
         if not self._asleep or len(self._asleep) < self._open:
