@@ -85,6 +85,9 @@ def _run_by(prefix: str, test: Found) -> Found:
         if command.startswith("python"):
             prefix = prefix.removesuffix(" -m")
             command = re.sub(r"^python3?\s*", "", command)
+        elif not _is_test(command):
+            # It may be no module, and is found on PATH.
+            return replace(test, command=command)
     return Found(f"{prefix} {command}", test.source, test.what, test.is_sure)
 
 
@@ -117,6 +120,7 @@ class _Project:
             or self._of_stestr()
             or self._of_nox()
             or self._of_folder()
+            or self._of_unknown_tox()
         )
 
     def _of_pytest(self) -> Found | None:
@@ -152,6 +156,18 @@ class _Project:
             command = shlex.join(words(argv))
             if _is_test(command):
                 return Found(command, "pyproject.toml", "tool.tox")
+        return None
+
+    def _of_unknown_tox(self) -> Found | None:
+        """tox's first command, a guess: nobody knows whether it runs tests."""
+        for path, text in self._tox_files():
+            section = _section(text, "testenv")
+            for line in section.get("commands", "").splitlines():
+                command = _without_posargs(line)
+                is_for_all = bool(command) and not command.split()[0].endswith(":")
+                if is_for_all and _is_plain(command):
+                    what = "[testenv] commands"
+                    return Found(command, path, what, is_sure=False)
         return None
 
     def _tox_files(self) -> list[tuple[str, str]]:
@@ -294,8 +310,13 @@ def _without_posargs(line: str) -> str:
     return " ".join(_POSARGS.sub(r"\1\2", line).split())
 
 
+def _is_plain(command: str) -> bool:
+    """Whether the command is one line without anything that a shell or tox replaces."""
+    return not any(sign in command for sign in "{}\\&|;<>$`")
+
+
 def _is_test(command: str) -> bool:
     """Whether the command is one line of a test runner, complete as it is."""
-    if not command or any(sign in command for sign in "{}\\&|;<>$`"):
+    if not command or not _is_plain(command):
         return False
     return any(runner in command.split()[:4] for runner in _TEST_RUNNERS)

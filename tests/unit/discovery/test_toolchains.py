@@ -282,6 +282,21 @@ def test_tests_that_no_file_names_are_a_guess() -> None:
 
 
 @pytest.mark.parametrize(
+    ("command", "test"),
+    [
+        ("python runtests.py {posargs}", f"{ON_PATH} .venv/bin/python runtests.py"),
+        ("./run-tests --fast", f"{ON_PATH} ./run-tests --fast"),
+        ("py312: python a.py\n  python b.py", f"{ON_PATH} .venv/bin/python b.py"),
+    ],
+)
+def test_a_command_of_tox_that_may_run_the_tests_is_a_guess(
+    command: str, test: str
+) -> None:
+    texts = {"setup.py": "", "tox.ini": f"[testenv]\ncommands =\n  {command}\n"}
+    assert _found(texts) == (f"{VENV} -e . pytest", test, False)
+
+
+@pytest.mark.parametrize(
     "texts",
     [
         {"package.json": _package(scripts={"test": 'echo "Error: no test specified"'})},
