@@ -120,7 +120,12 @@ def _run_case(seed: int, case: Case, red: Red, root: Path) -> Outcome:
         observe(clock, event)
 
     def verify(
-        _command: object, _origin: object, commit: str, objects: Path, *_: object
+        _command: object,
+        _origin: object,
+        commit: str,
+        objects: Path,
+        *_: object,
+        **_checkouts: object,
     ) -> Failure | None:
         tasks = tasks_in(root, commit, objects)
         if not tasks:

@@ -40,11 +40,11 @@ from runner.attempt import (
 from runner.attempt.checkout_extras import add_extras, with_extras
 from runner.attempt.preparation import SetupCommand, run_setup
 from runner.attempt.slots import VARIABLE, Slots
+from runner.attempt.verify_checkouts import NewCheckouts, VerifyCheckouts
 from runner.attempt.workspace import CaptureLimits, Workspace
 from runner.core import result_folder
 from runner.core.errors import GitFailed
 from runner.core.events import Phase
-from runner.core.folders import remove_folder
 from runner.core.manifest import BatchEntry, Manifest
 from runner.core.plurals import some_of
 from runner.core.result import MAX_LOG_TAIL, Failure, FailureKind, Usage
@@ -764,9 +764,10 @@ def verify_commit(
     scratch: Path,
     context: AttemptContext,
     on_ready: Callable[[Workspace], object] | None = None,
+    checkouts: VerifyCheckouts | None = None,
 ) -> Failure | None:
-    """Run the command on a commit, in a checkout of its own below `scratch`. Returns
-    why it is red, None if it is green.
+    """Run the command on a commit, in a checkout of its own below `scratch`, which
+    `checkouts` makes. Returns why it is red, None if it is green.
 
     `objects` is the folder of objects that the repository does not have yet. A commit
     on which set-up fails is red; `on_ready` gets the workspace when it has not. A command
@@ -775,7 +776,14 @@ def verify_commit(
     with context.slots.take() as slot:
         context = replace(context, slot=slot.number)
         run = partial(
-            _verify_commit, verify, origin, commit, objects, scratch, context, on_ready
+            _verify_commit,
+            verify,
+            replace(origin, objects=(objects,)),
+            commit,
+            scratch,
+            context,
+            on_ready,
+            checkouts or NewCheckouts(),
         )
         verified = run()
         if verified.was_killed:
@@ -787,17 +795,14 @@ def _verify_commit(
     verify: VerifyCommand,
     origin: Origin,
     commit: str,
-    objects: Path,
     scratch: Path,
     context: AttemptContext,
     on_ready: Callable[[Workspace], object] | None,
+    checkouts: VerifyCheckouts,
 ) -> _Verified:
-    origin = replace(origin, objects=(objects,))
     folder = Path(tempfile.mkdtemp(prefix="verify-", dir=scratch))
     try:
-        verify_workspace = workspace.create(
-            origin, commit, folder / "space", "fanin/verify"
-        )
+        verify_workspace = checkouts.create(origin, commit, folder / "space")
         if on_ready is None:
             add_extras(verify_workspace, origin)
         else:
@@ -829,7 +834,7 @@ def _verify_commit(
             origin.objects,
         )
     finally:
-        remove_folder(folder)
+        checkouts.remove(folder)
 
 
 def _set_up_for_verify(

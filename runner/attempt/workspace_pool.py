@@ -76,18 +76,31 @@ class WorkspacePool:
         self, base: str, folder: Path, branch: str, _slot: int = 0
     ) -> Workspace:
         """A workspace of commit `base` at `folder`. Raises GitFailed if git cannot."""
-        space = self._spare_at(base, folder, branch)
-        if space is None:
-            seed = self._shared_seed()
-            start = time.monotonic()
-            space = workspace.create(self._origin, base, folder, branch, seed)
-            self._checkout_time = time.monotonic() - start
-            self._files = space.number_of_files
+        space = self.create(self._origin, base, folder, branch)
         return with_extras(replace(space, tree=self.tree_of(base)), self._origin)
 
-    def _spare_at(self, base: str, folder: Path, branch: str) -> Workspace | None:
+    def create(self, origin: Origin, base: str, folder: Path, branch: str) -> Workspace:
+        """The same without submodules and files of Git LFS, of a commit of this origin,
+        which is the pool's own or has more objects.
+        """
+        space = self._spare_at(origin, base, folder, branch)
+        if space is None:
+            seed = self._shared_seed()
+            if origin != self._origin:
+                seed = seed.borrowing(origin)
+            start = time.monotonic()
+            space = workspace.create(origin, base, folder, branch, seed)
+            self._checkout_time = time.monotonic() - start
+            self._files = space.number_of_files
+        return space
+
+    def _spare_at(
+        self, origin: Origin, base: str, folder: Path, branch: str
+    ) -> Workspace | None:
         """Move a spare workspace to `folder` and `base`; None if the pool has none."""
         while (spare := self._next_spare(base, branch)) is not None:
+            if origin != self._origin:
+                spare = replace(spare, seed=spare.seed.borrowing(origin))
             try:
                 return workspace.moved(spare, base, folder, branch)
             # Whatever is wrong with it: a new workspace works, or says why not.

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from runner import pipeline
 from runner.attempt.attempt import AttemptContext, VerifyCommand, verify_commit
+from runner.attempt.verify_checkouts import NewCheckouts, VerifyCheckouts
 from runner.config.settings import Settings
 from runner.core.cancellation import Cancellation
 from runner.core.errors import (
@@ -79,6 +80,8 @@ class BranchLander:
         self.seals = ResultSeals()
         self._repo, self._journal, self._settings = repo, journal, settings
         self._attempt_context, self._observer = attempt_context, observer
+        # with checkouts that are made in advance, while a run is under way
+        self.checkouts: VerifyCheckouts = NewCheckouts()
         # what the last run of `verify` took that was not ended; None before it
         self._verify_seconds: float | None = None
 
@@ -347,6 +350,7 @@ class BranchLander:
                 step.objects,
                 scratch,
                 replace(context, cancel=cancel),
+                checkouts=self.checkouts,
             )
         except FaninError:
             # The preparation of its checkout was broken off.

@@ -25,6 +25,7 @@ from queue import SimpleQueue
 
 from runner import pipeline
 from runner.attempt.pooled_workspaces import PooledWorkspaces
+from runner.attempt.verify_checkouts import SpareCheckouts
 from runner.attempt.workspace_pool import WorkspacePool
 from runner.core.errors import InvalidInput
 from runner.core.manifest import Manifest
@@ -93,6 +94,7 @@ class RollingSchedule:
         account: RunAccount,
         attempts: AttemptRunner,
         workspaces: WorkspacePool | PooledWorkspaces,
+        spares: SpareCheckouts,
         scratch: Path,
         snapshot: Snapshot,
         rounds: int = 0,
@@ -100,7 +102,8 @@ class RollingSchedule:
     ) -> None:
         """`rounds` and `landings` are those of earlier parts of the run."""
         self._context, self._account, self._attempts = context, account, attempts
-        self._workspaces, self._scratch = workspaces, scratch
+        self._workspaces, self._spares = workspaces, spares
+        self._scratch = scratch
         self._head = RunHead(context, snapshot)
         self._landing_queue = LandingQueue(context, snapshot.commit)
         self._ready = ReadyQueue(context.settings.max_attempts, context.choice)
@@ -268,6 +271,9 @@ class RollingSchedule:
                 snapshot.commit,
                 pipeline.branch_of("000"),
             )
+            if context.settings.verify is not None and self._at_work():
+                at_once = context.settings.verify_concurrent
+                self._spares.prewarm(at_once, snapshot.commit)
             return None
         self._ready.mark_started(_task(manifest).id)
         self.rounds += 1
@@ -397,12 +403,17 @@ class RollingSchedule:
         snapshot = self._head.snapshot
         if self._unmerged.first.verify is None:
             return self._unmerged.urgent(snapshot, len(self._landing_queue.accepted))
-        verifying: set[str] = set()
-        if self._verifying is not None:
-            verifying = self._verifying.batches
-        at_work = self._running.keys() - self._unmerged.batches - verifying
-        ids = [_task(self._running[batch]).id for batch in verifying]
-        return self._unmerged.due(snapshot, ids, more_come=bool(at_work))
+        ids = [_task(self._running[batch]).id for batch in self._in_verify]
+        return self._unmerged.due(snapshot, ids, more_come=bool(self._at_work()))
+
+    @property
+    def _in_verify(self) -> set[str]:
+        """The batches whose work is being verified, or waits for that."""
+        return set() if self._verifying is None else self._verifying.batches
+
+    def _at_work(self) -> set[str]:
+        """The batches that have no result yet."""
+        return self._running.keys() - self._unmerged.batches - self._in_verify
 
     @property
     def _has_room(self) -> bool:
@@ -550,10 +561,12 @@ class RollingRun:
         account: RunAccount,
         attempts: AttemptRunner,
         workspaces: WorkspacePool | PooledWorkspaces,
+        spares: SpareCheckouts,
         scratch: Path,
     ) -> None:
         self._context, self._account, self._attempts = context, account, attempts
-        self._workspaces, self._scratch = workspaces, scratch
+        self._workspaces, self._spares = workspaces, spares
+        self._scratch = scratch
         self._rounds = self._landings = 0
 
     def run(self, snapshot: Snapshot) -> str | None:
@@ -568,6 +581,7 @@ class RollingRun:
             self._account,
             self._attempts,
             self._workspaces,
+            self._spares,
             self._scratch,
             snapshot,
             self._rounds,

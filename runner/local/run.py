@@ -21,6 +21,7 @@ from runner.agents.environment import secrets_of
 from runner.attempt import included_files
 from runner.attempt.attempt import AttemptContext
 from runner.attempt.pooled_workspaces import PooledWorkspaces
+from runner.attempt.verify_checkouts import SpareCheckouts
 from runner.attempt.workspace_pool import WorkspacePool
 from runner.config.settings import Settings, describe
 from runner.core.clock import Clock, SystemClock
@@ -293,12 +294,15 @@ class LocalRun:
             scratch_folder(self.journal, self.run, branch) as scratch,
             WorkspacePool(self._repo.origin, scratch, self._repo.tree) as pool,
             self._pooled(pool, scratch) as workspaces,
+            WorkspacePool(self._repo.origin, scratch, self._repo.tree) as verify_pool,
         ):
+            spares = SpareCheckouts(verify_pool)
+            self._lander.checkouts = spares
             self._report_start(snapshot)
             try:
                 with base_verified(context, snapshot, scratch) as base:
                     stop_reason, limit_reached = self._run_schedule(
-                        snapshot, base, workspaces, scratch
+                        snapshot, base, workspaces, spares, scratch
                     )
                 context.land_unrecorded()
                 last_snapshot = context.snapshot()
@@ -330,6 +334,7 @@ class LocalRun:
         snapshot: Snapshot,
         base: BaseVerify,
         workspaces: WorkspacePool | PooledWorkspaces,
+        spares: SpareCheckouts,
         scratch: Path,
     ) -> tuple[str | None, bool]:
         """Run the schedule from the snapshot; as `_run_with_pauses`."""
@@ -345,7 +350,7 @@ class LocalRun:
         run_until_pause = BatchSchedule(context, self._account, attempts, scratch).run
         if self._settings.schedule == "rolling":
             run_until_pause = RollingRun(
-                context, self._account, attempts, workspaces, scratch
+                context, self._account, attempts, workspaces, spares, scratch
             ).run
         return self._run_with_pauses(run_until_pause, snapshot)
 

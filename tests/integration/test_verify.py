@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
+from runner.attempt import workspace, workspace_pool
+from runner.attempt.verify_checkouts import SpareCheckouts
+from runner.attempt.workspace import Workspace
+from runner.attempt.workspace_pool import WorkspacePool
 from runner.core.events import Note, VerifyEnded, VerifyStarted
+from runner.repo.repository import Repository
 from tests.support.project import Project, Quiet
 
 
@@ -123,6 +129,56 @@ def test_what_is_verified_on_top_of_a_red_tree_is_ended_at_once(
     [on_top_of_red] = [each.failure for each in ended if each.tasks == ("A", "B")]
     assert on_top_of_red is not None
     assert on_top_of_red.kind == "interrupted"
+
+
+def test_the_next_tree_is_verified_in_a_checkout_that_was_made_in_advance(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workspace_pool, "_MIN_CHECKOUT_TIME", 0.0)
+    monkeypatch.setattr(workspace_pool, "_MIN_FILES", 0)
+    moved: list[tuple[str, str]] = []
+    move = workspace.moved
+
+    def noted(spare: Workspace, base: str, folder: Path, branch: str) -> Workspace:
+        if branch == "fanin/verify":
+            moved.append((spare.base, base))
+        return move(spare, base, folder, branch)
+
+    monkeypatch.setattr(workspace, "moved", noted)
+    project.plan(
+        [
+            {"id": "A", "do": ["sleep 0.5", "write a: x"]},
+            {"id": "B", "do": ["sleep 0.5", "write b: x"], "depends_on": ["A"]},
+        ],
+        schedule="rolling",
+        max_attempts=1,
+        verify="ls | grep -qx a && git status --porcelain | grep -c . | grep -qx 0",
+        verify_retries=0,
+    )
+    project.run()
+    assert project.states() == {"A": "completed", "B": "completed"}
+    # Until the first one is made, nobody knows whether that takes long.
+    [(before, after)] = moved
+    assert before != after
+
+
+def test_a_checkout_for_verify_in_which_an_agent_wrote_is_not_used(
+    project: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(workspace_pool, "_MIN_CHECKOUT_TIME", 0.0)
+    monkeypatch.setattr(workspace_pool, "_MIN_FILES", 0)
+    origin = Repository(project.root, os.environ).origin
+    head = project.git("rev-parse", "HEAD").strip()
+    with WorkspacePool(origin, tmp_path, lambda _: "") as pool:
+        spares = SpareCheckouts(pool)
+        spares.create(origin, head, tmp_path / "first")
+        spares.prewarm(1, head)
+        pool._background.submit(int).result()  # after it
+        [spare] = pool._spares
+        (spare.workspace.checkout / "new").write_text("")
+        used = spares.create(origin, head, tmp_path / "second")
+    assert used.checkout.is_dir()
+    assert not (used.checkout / "new").exists()
 
 
 def test_a_flaky_test_is_named_at_the_end_and_by_the_commands_that_look(
