@@ -39,6 +39,7 @@ from runner.sandbox import landlock
 from runner.sandbox.walls import OPEN, Walled
 
 COOKIE = "FANIN_COOKIE"
+_SUPERVISOR = "FANIN_SUPERVISOR"  # a variable of supervisors alone
 # What bubblewrap says of the first process in its namespaces.
 _FIRST_PROCESS = re.compile(rb'"child-pid":\s*(\d+)')
 # Bytes of standard output that are kept, from its end. What is before them is freed while
@@ -309,7 +310,9 @@ def _start_supervisor(
     """Start a supervisor, by the command `prefix` if that is not empty."""
     # The program's arguments and variables are not the supervisor's: `pkill -f` in an
     # agent would find it, and variables for Python would change it.
-    supervisor_env = {}
+    # Not empty: a process without any is one in the middle of exec, for which the search
+    # at every program's end would wait.
+    supervisor_env = {_SUPERVISOR: "1"}
     if "LD_LIBRARY_PATH" in os.environ:  # where Python itself may be
         supervisor_env["LD_LIBRARY_PATH"] = os.environ["LD_LIBRARY_PATH"]
     report, reported = os.pipe()

@@ -1,10 +1,13 @@
-"""What waiting for a program costs that prints nothing."""
+"""What waiting for a program costs that prints nothing, and what it costs others."""
 
 from __future__ import annotations
 
 import os
 import selectors
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -58,3 +61,29 @@ def test_a_file_that_may_grow_is_looked_at_more_often(
 ) -> None:
     run(tmp_path, stdout=tmp_path / "stdout")
     assert 0.05 in waits
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there is no supervisor")
+def test_a_program_that_runs_is_not_taken_for_one_that_is_starting(
+    tmp_path: Path,
+) -> None:
+    started, cancel = tmp_path / "started", threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        ended = pool.submit(
+            process.run,
+            ["sh", "-c", f"touch {started}; sleep 60"],
+            cwd=tmp_path,
+            env=process.environment(os.environ, (), {}),
+            stdin=None,
+            log=tmp_path / "log",
+            timeout=60,
+            cancel=cancel,
+        )
+        while not (started.exists() and process._running):
+            time.sleep(0.01)
+        supervisors = {child.pid for child in process._running}
+        starting = process._search(b"a needle").without_environment
+        cancel.set()
+    assert supervisors
+    assert supervisors.isdisjoint(starting)
+    assert ended.result().end_reason == "cancelled"
