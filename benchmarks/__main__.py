@@ -32,6 +32,7 @@ PARTS = (
     "simulate",
     "fan_in",
     "scheduling",
+    "realistic",
     "dispatch",
     "task_counts",
     "cold_start",
@@ -48,7 +49,7 @@ PARTS = (
     "big_repository",
 )
 # Only by name: they take hours, or a disk of their own.
-LONG = ("growth", "big_repository")
+LONG = ("realistic", "growth", "big_repository")
 DOCUMENT = ROOT / "docs" / "performance.md"
 HEAD = """# Performance
 

@@ -267,6 +267,7 @@ def _summary(outcomes: Sequence[Outcome]) -> Iterator[str]:
         ("2 to 24 tasks", lambda seed: not is_long(seed) and at_once(seed) == 1),
         ("2 to 24 tasks, 3 at once", lambda seed: at_once(seed) == 3),
         ("64 to 96 tasks", is_long),
+        ("2 to 24 tasks, none of them red", _is_short_and_green),
     ):
         yield _ratio(name, [each for each in steady if is_of_kind(each.seed)])
     flaky = [each for each in outcomes if is_flaky(each.seed)]
@@ -274,6 +275,12 @@ def _summary(outcomes: Sequence[Outcome]) -> Iterator[str]:
     innocent = sum(each.innocent for each in flaky)
     share = innocent / max(1, sum(each.results for each in flaky))
     yield f"flaky: {innocent} innocent results sent back, {share:.2%}"
+
+
+def _is_short_and_green(seed: int) -> bool:
+    red = verified_case(seed)[1]
+    is_green = not red.alone and not red.together
+    return is_green and not is_long(seed) and at_once(seed) == 1
 
 
 def _ratio(name: str, outcomes: Sequence[Outcome]) -> str:
