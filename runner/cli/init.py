@@ -13,6 +13,7 @@ import click
 
 from runner.cli import completion
 from runner.cli.context import open_repository
+from runner.core import typed_paths
 from runner.core.errors import EXIT_DONE, InvalidInput, UsageProblem
 
 if TYPE_CHECKING:
@@ -235,8 +236,8 @@ def _write(repo: Repository, new_files: Mapping[str, str], proposal: Proposal) -
         written.append(path)
     if not written:
         return
-    names = " ".join(_seen_from_here(repo.root, path) for path in written)
-    click.echo(f"next:  git add {names} && git commit -m 'Set up fanin'")
+    add = typed_paths.git_add(repo.root, written)
+    click.echo(f"next:  {add} && {typed_paths.git_commit(repo.root, 'Set up fanin')}")
     if proposal.agent is None and not proposal.command:
         click.echo("       name an agent in fanin.yml")
     click.echo("       fanin check    # what fanin reads, and what is wrong")
@@ -254,16 +255,6 @@ def _refuse_links(root: Path, paths: Iterable[str]) -> None:
                     f"{folder} is a symbolic link, and nothing is written through it",
                     "replace it by a folder",
                 )
-
-
-def _seen_from_here(root: Path, path: str) -> str:
-    """The path as a command in the current folder takes it."""
-    from pathlib import Path
-
-    here = Path.cwd()
-    if not here.is_relative_to(root):
-        return path
-    return shlex.quote(os.path.relpath(root / path, here))
 
 
 COMMANDS = (init,)

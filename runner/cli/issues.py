@@ -14,6 +14,7 @@ import click
 from runner.cli.context import branch_commit, open_project, open_repository
 from runner.cli.job_errors import reports_errors
 from runner.cli.options import settings_options
+from runner.core import typed_paths
 from runner.core.errors import EXIT_DONE, UsageProblem
 
 if TYPE_CHECKING:
@@ -157,7 +158,8 @@ def _collect_on_this_machine(
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(render(after), encoding="utf-8", newline="")
     click.echo(
-        f"next:  git add {path} && git commit -m '{jobs.SUBJECT}',  then  fanin run"
+        f"next:  {typed_paths.git_add(repo.root, [path])} && "
+        f"{typed_paths.git_commit(repo.root, jobs.SUBJECT)},  then  fanin run"
     )
     if configured.plan.path != path:
         click.echo(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import shlex
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from runner.config.settings import Settings
+from runner.core import typed_paths
 from runner.core.errors import InvalidInput, UsageProblem
 from runner.core.folders import remove_folder
 from runner.core.plan_paths import covers
@@ -31,6 +31,7 @@ from runner.schedule.preflight import preflight
 from runner.schedule.task_choice import TaskChoice
 
 SCRATCH_PREFIX = "fanin-"
+_CHANGE = "Change the plan"  # the message of a commit that a person is to make
 _NAMED_PATHS = 5  # how many uncommitted files a message names
 
 
@@ -114,7 +115,7 @@ def uncommitted_notes(
     """
     folder = work_tree.checked_out_at(repo, branch)
     dirty = work_tree.dirty_paths(repo, folder) if folder else []
-    if not dirty:
+    if folder is None or not dirty:
         return []
     written = written_paths(repo, snapshot, settings.progress)
     if in_the_way := [path for path in dirty if path in written]:
@@ -128,7 +129,7 @@ def uncommitted_notes(
     if changed := [path for path in dirty if any(covers(part, path) for part in own)]:
         notes.append(
             f"the plan is read as committed in {snapshot.commit[:10]}; to use your "
-            f"changes:  git commit -m 'Change the plan' {shlex.join(changed)}"
+            f"changes:  {typed_paths.git_commit(folder, _CHANGE, changed)}"
         )
     return notes
 
@@ -147,8 +148,8 @@ def uncommitted_plan_note(repo: Repository, plan: Plan, branch: str | None) -> s
         return ""
     return (
         f"a run reads the plan as committed, without your changes in {_names(changed)}; "
-        f"to commit them:  git add {shlex.join(own)} && "
-        f"git commit -m 'Change the plan' {shlex.join(own)}"
+        f"to commit them:  {typed_paths.git_add(repo.root, own)} && "
+        f"{typed_paths.git_commit(repo.root, _CHANGE, own)}"
     )
 
 
@@ -163,7 +164,13 @@ class FixNotCommitted(UsageProblem):
     """
 
     def __init__(
-        self, error: InvalidInput, commit: str, paths: Sequence[str], *, is_valid: bool
+        self,
+        error: InvalidInput,
+        root: Path,
+        commit: str,
+        paths: Sequence[str],
+        *,
+        is_valid: bool,
     ) -> None:
         self.paths, self.is_valid = tuple(paths), is_valid
         verb = "is" if len(paths) == 1 else "are"
@@ -172,7 +179,8 @@ class FixNotCommitted(UsageProblem):
         )
         if is_valid:
             message += "the version in the work tree has no problem"
-            advice = f"to use it:  git commit -m 'Fix the plan' {shlex.join(paths)}"
+            command = typed_paths.git_commit(root, "Fix the plan", paths)
+            advice = f"to use it:  {command}"
         else:
             message += "the version in the work tree has problems too"
             advice = "to see them:  fanin check"
@@ -209,7 +217,7 @@ def explained(
         )
     except InvalidInput:
         is_valid = False
-    return FixNotCommitted(error, commit, changed, is_valid=is_valid)
+    return FixNotCommitted(error, repo.root, commit, changed, is_valid=is_valid)
 
 
 def _names(paths: Sequence[str]) -> str:

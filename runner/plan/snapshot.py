@@ -204,7 +204,7 @@ def read_working_tree(
     snapshot = _snapshot("", choice, tree, task_rules, progress_path, text)
     notes = list(snapshot.plan.notes)
     if files.ignored:
-        notes.append(ignored_note(files.ignored))
+        notes.append(ignored_note(root, files.ignored))
     if state is not None:
         notes += [_state_note(path) for path in sorted(state.differing)]
     plan = snapshot.plan.model_copy(update={"notes": tuple(notes)})

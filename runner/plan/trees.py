@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from runner.core import plan_paths
+from runner.core import plan_paths, typed_paths
 from runner.core.errors import InvalidInput, Problem
 from runner.core.task import PlanSettings
 from runner.plan.formats import Tree
@@ -196,7 +196,7 @@ def unreachable(repo: Repository, path: str) -> Problem | None:
     if not ignored or not ignored.issuperset(files):
         return None
     what = "is ignored by git, so that no commit has it"
-    remedy = f"commit it all the same:  {_commit_command(path, '-f ')}"
+    remedy = f"commit it all the same:  {_commit_command(repo.root, path, '-f ')}"
     return Problem(path, None, what, remedy)
 
 
@@ -221,15 +221,16 @@ def _nested_problem(path: str, nested: str) -> Problem:
     return Problem(path, None, what, remedy)
 
 
-def _commit_command(path: str, flag: str = "") -> str:
-    return f"git add {flag}{shlex.quote(path)} && git commit"
+def _commit_command(root: Path, path: str, flag: str = "") -> str:
+    add = typed_paths.git_add(root, [path], flag)
+    return f"{add} && {typed_paths.git_commit(root)}"
 
 
-def ignored_note(paths: Collection[str]) -> str:
-    """A sentence about files of the plan that git ignores."""
+def ignored_note(root: Path, paths: Collection[str]) -> str:
+    """A sentence about files of the plan in the work tree at `root` that git ignores."""
     first, *others = sorted(paths)
     names = first if not others else f"{first} and {len(others)} more"
-    command = _commit_command(first, "-f ")
+    command = _commit_command(root, first, "-f ")
     return (
         f"git ignores {names}, so that a run does not see them; to commit:  {command}"
     )
@@ -241,7 +242,7 @@ def missing_in_commit(repo: Repository, choice: PlanSettings) -> Problem:
         return problem
     remedy = missing_plan_remedy(choice)
     if (repo.root / choice.path).exists():
-        remedy = f"commit it:  {_commit_command(choice.path)}"
+        remedy = f"commit it:  {_commit_command(repo.root, choice.path)}"
     return Problem(choice.path, None, "there is no such plan in the commit", remedy)
 
 
