@@ -221,14 +221,16 @@ def missing_requirements(
     """
     missing = []
     program = _program(agent, settings)
-    # A relative path belongs to the repository and exists in the checkout only.
-    is_relative = "/" in program and not program.startswith("/")
-    if program and not is_relative and not which(program):
-        remedy = "install it, or fix agent.command"
-        if agent.traits.install:
-            remedy = f"install it:  {agent.traits.install}"
-        problem = f"the agent's program {program!r} is not installed on this machine"
-        missing.append((problem, remedy))
+    started = [program] if agent.traits.program else _programs(settings.command or ())
+    for name in started:
+        # A relative path belongs to the repository and exists in the checkout only.
+        is_relative = "/" in name and not name.startswith("/")
+        if name and not is_relative and not which(name):
+            remedy = "install it, or fix agent.command"
+            if agent.traits.install:
+                remedy = f"install it:  {agent.traits.install}"
+            problem = f"the agent's program {name!r} is not installed on this machine"
+            missing.append((problem, remedy))
     if find_key(agent, settings, environ) is None:
         names = " or ".join(agent.traits.keys[:2])
         remedy = f"set it, or log in once with  {program}"
@@ -244,6 +246,23 @@ def missing_requirements(
             )
             missing.append((problem, "set the complete key, or unset the variable"))
     return missing
+
+
+def _programs(command: Sequence[str]) -> list[str]:
+    """The program that the command starts, and the one that `env` starts for it.
+
+    Not behind an option of `env`, which may have a value, nor where PATH is set.
+    """
+    if not command:
+        return []
+    if command[0].rpartition("/")[2] != "env":
+        return [command[0]]
+    for word in command[1:]:
+        if word.startswith(("-", "PATH=")):
+            break
+        if "=" not in word:
+            return [command[0], word]
+    return [command[0]]
 
 
 def script_of(settings: AgentSettings) -> str | None:

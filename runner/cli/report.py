@@ -123,19 +123,23 @@ def with_unlanded(views: Sequence[TaskView], run: RunView) -> list[TaskView]:
         if view.task.id in ids and view.state in _OPEN:
             reason = "its work is kept, and the next fanin run lands it"
             view = replace(view, state="finished", reason=reason)
-        elif not view.reason and view.state in {"ready", "pending"}:
-            view = replace(view, reason=_unrecorded_failure(view, run))
+        elif view.state in {"ready", "pending"}:
+            # The record may be of the attempt before.
+            reason = _last_failure(view, run) or view.reason
+            view = replace(view, reason=reason)
         found.append(view)
     return found
 
 
-def _unrecorded_failure(view: TaskView, run: RunView) -> str:
-    """Why the last attempt failed, which the branch does not record yet; "" if it did not."""
+def _last_failure(view: TaskView, run: RunView) -> str:
+    """Why the last attempt failed, which the branch may not record yet; "" if it did not,
+    or not so that it counts.
+    """
     from runner.ui.shown_text import lines_of
 
     task = run.tasks.get(view.task.id)
     attempt = task.last if task else None
-    if attempt is None or attempt.failure is None:
+    if attempt is None or attempt.failure is None or not attempt.failure.counted:
         return ""
     first = (lines_of(attempt.failure.message) or [attempt.failure.kind.value])[0]
     return f"attempt {attempt.attempt} {attempt.failure.verb}: {first}"

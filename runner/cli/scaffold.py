@@ -54,6 +54,17 @@ def settings_text(proposal: Proposal) -> str:
     return "\n".join([*_settings_lines(proposal), ""])
 
 
+# The end of the workflow, and what it is for an agent of which fanin knows no key.
+_SECRETS = """    secrets:
+      ANTHROPIC_API_KEY: ${{ secrets.ANTHROPIC_API_KEY }}
+"""
+_NO_SECRETS = """    # What the agent needs, if anything; agent.env in fanin.yml names the variables.
+    # secrets:
+    #   agent-env: |
+    #     MY_API_KEY=${{ secrets.MY_API_KEY }}
+"""
+
+
 def workflow_text(proposal: Proposal) -> str:
     """The workflow that runs this plan with this agent from the Actions tab."""
     from importlib import resources
@@ -65,7 +76,7 @@ def workflow_text(proposal: Proposal) -> str:
     plan = proposal.plan.path if proposal.plan else PLAN_PATH
     text = text.replace("default: tasks.yml}", f"default: {json.dumps(plan)}}}")
     if proposal.agent is None:
-        return text
+        return text.replace(_SECRETS, _NO_SECRETS)
     traits = agents.presets()[proposal.agent.name].traits
     if traits.install:
         text = text.replace('echo "install your agent here"', traits.install)

@@ -297,10 +297,11 @@ class Waiting(Event):
 
 
 class Note(Event):
-    """Something that a person should know."""
+    """Something that a person should know. `warning`: it is not as it should be."""
 
     event: Literal["note"] = "note"
     message: Text
+    warning: bool = True
 
 
 class RunEnded(Event):

@@ -4,7 +4,7 @@ and on the remote, and what has landed on its base since.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from runner.core.errors import EnvironmentBroken, FaninError, UsageProblem
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from runner.config.settings import Settings
     from runner.github_api.pulls import PullRequests
     from runner.local.landing import BranchLander
+    from runner.local.observer import MaskingObserver
     from runner.plan.progress import Progress
     from runner.repo.repository import Repository
 
@@ -60,11 +61,11 @@ class LocalDelivery:
         base: str,
         branch: str,
         run: str,
-        note: Callable[[str], object],
+        observer: MaskingObserver,
     ) -> None:
         self.base, self.branch = base, branch
         self._repo, self._settings, self._run = repo, settings, run
-        self._remote, self._github, self._note = remote, github, note
+        self._remote, self._github, self._observer = remote, github, observer
         self._said = ""
         self.is_taken_in = False
         self._remote_base: str | None = None
@@ -87,7 +88,9 @@ class LocalDelivery:
         except BaseConflicts as error:
             return str(error)
         except EnvironmentBroken as error:
-            self._note(f"going on without what {REMOTE} has now: {error.message}")
+            self._observer.note(
+                f"going on without what {REMOTE} has now: {error.message}"
+            )
         return None
 
     def _tips(self) -> list[tuple[str, str]]:
@@ -114,7 +117,7 @@ class LocalDelivery:
         try:
             self._push(lander)
         except FaninError as error:
-            self._note(
+            self._observer.note(
                 f"could not push {self.branch}: {error.message}; its work is here, and "
                 "the next landing pushes it too"
             )
@@ -162,10 +165,10 @@ class LocalDelivery:
             self._github, self.branch, commit, delivered, is_finished=is_finished
         )
         for warning in published.warnings:
-            self._note(warning)
+            self._observer.note(warning)
         if published.sentence != self._said:
             self._said = published.sentence
-            self._note(published.sentence)
+            self._observer.inform(published.sentence)
 
     def drop_empty_branch(self) -> None:
         """Remove the branch if nothing has landed on it."""
@@ -192,7 +195,7 @@ def start_delivery(
     run: str,
     answer: ClosedPull | None,
     unfinished: str | None,
-    note: Callable[[str], object],
+    observer: MaskingObserver,
 ) -> tuple[LocalDelivery, Secrets]:
     """The delivery of a run whose work goes to `base`, and the token that it uses.
 
@@ -212,7 +215,7 @@ def start_delivery(
     remote = Remote(repo, access.token, access.server_url, REMOTE, whole=True)
     github = PullRequests(access.token, access.repository, access.api_url)
     delivery = LocalDelivery(
-        repo, settings, remote, github, base, f"{PREFIX}{run}", run, note
+        repo, settings, remote, github, base, f"{PREFIX}{run}", run, observer
     )
     branches = _branches(repo, settings, remote, github, base)
     names = {branch.name for branch in branches}
@@ -220,7 +223,7 @@ def start_delivery(
         delivery.branch = unfinished
     else:
         choice = choose(branches, base, answer, _REMEDY)
-        _apply(repo, remote, github, choice, note)
+        _apply(repo, remote, github, choice, observer)
         delivery.branch = _branch_of(repo, remote, choice, run)
     _make_branch(repo, delivery.branch, base, branches)
     token = Secrets.of({"GITHUB_TOKEN": access.token}, ["GITHUB_TOKEN"])
@@ -274,13 +277,13 @@ def _apply(
     remote: Remote,
     github: PullRequests,
     choice: Choice,
-    note: Callable[[str], object],
+    observer: MaskingObserver,
 ) -> None:
     """Reopen pull requests, and move the branches of others out of the way."""
     for branch in choice.reopen:
         assert branch.pull is not None
         github.reopen_pull(branch.pull.number)
-        note(f"reopened {branch.pull.url}")
+        observer.inform(f"reopened {branch.pull.url}")
     for branch in choice.abandon:
         kept = f"{ABANDONED}/{branch.name.removeprefix(PREFIX)}"
         changes = {kept: branch.commit, f"refs/heads/{branch.name}": None}
@@ -291,7 +294,9 @@ def _apply(
             )
         repo.set_ref(kept, branch.commit)
         repo.delete_ref(f"refs/heads/{branch.name}")
-        note(f"the work of {branch.name} is kept as {kept}; its tasks are open again")
+        observer.inform(
+            f"the work of {branch.name} is kept as {kept}; its tasks are open again"
+        )
 
 
 def _branch_of(repo: Repository, remote: Remote, choice: Choice, run: str) -> str:

@@ -311,7 +311,7 @@ class BranchLander:
             return _NO_LONGER_NEEDED
         key = self._verdict_key(verify, step.tree)
         if (age := self._verdicts.green_since(key)) is not None:
-            self._observer.note(f"verify is not run: this tree was green {age} ago")
+            self._observer.inform(f"verify is not run: this tree was green {age} ago")
             return None
         began = time.monotonic()
         failure = merge_events.verified(

@@ -63,6 +63,10 @@ class MaskingObserver:
         """Report something that a person should know."""
         self.observe(Note(message=message))
 
+    def inform(self, message: str) -> None:
+        """The same where all is as it should be."""
+        self.observe(Note(message=message, warning=False))
+
     def plan_read(
         self, run: str, snapshot: Snapshot, choice: TaskChoice, max_attempts: int
     ) -> None:

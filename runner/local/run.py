@@ -76,6 +76,8 @@ from runner.schedule.task_choice import (
     TasksForPerson,
 )
 
+_CONTINUE = "continue with  fanin run"
+
 
 @dataclass(frozen=True)
 class RunOutcome:
@@ -185,6 +187,9 @@ class LocalRun:
             stops_on_signals(self.stop, self._observer.note),
         ):
             snapshot = self._prepare()
+            if self.stop.draining.is_set():
+                # Before its first event: there is nothing of this run to show.
+                raise Interrupted("stopped before anything started", _CONTINUE)
             try:
                 outcome = self._work(snapshot)
             except BaseException as error:
@@ -198,7 +203,7 @@ class LocalRun:
                 self._observer.note(sentence)
             self._report_outcome(outcome)
         if self.stop.draining.is_set():
-            raise Interrupted(self._what_was_stopped(), "continue with  fanin run")
+            raise Interrupted(self._what_was_stopped(), _CONTINUE)
         return outcome
 
     def masked(self, text: str) -> str:
@@ -268,7 +273,7 @@ class LocalRun:
             self.run,
             self._answers.closed_pull,
             state.branch if state.run is not None else None,
-            self._observer.note,
+            self._observer,
         )
         self._observer.add_secrets(secrets)
         self._lander.branch = delivery.branch

@@ -273,7 +273,7 @@ def _protection(
     if path in harmless and not _is_named_by(protected, path):
         return None
     if _matches_in_any_spelling(protected, path) and not allows(task, path, protected):
-        return Refusal(path, "is a protected path", _add_to("allow", path))
+        return Refusal(path, "is a protected path", _add_to("allow"))
     return None
 
 
@@ -351,7 +351,7 @@ def _outside_files(task: Task, change: Change) -> Refusal | None:
     return Refusal(
         change.path,
         "is outside the task's files",
-        _add_to("files", change.path),
+        _add_to("files"),
         scope=True,
     )
 
@@ -370,7 +370,7 @@ def _executable_bit(task: Task, change: Change) -> Refusal | None:
         return None
     verb = "set" if new_mode == EXECUTABLE else "cleared"
     reason = f"had only its executable bit {verb}"
-    return Refusal(change.path, reason, _add_to("files", change.path))
+    return Refusal(change.path, reason, _add_to("files"))
 
 
 def _submodule(task: Task, change: Change) -> Refusal | None:
@@ -382,7 +382,7 @@ def _submodule(task: Task, change: Change) -> Refusal | None:
         return Refusal(change.path, reason, "remove its .git folder")
     if _is_allowed(task, change.path):
         return None
-    return Refusal(change.path, "is a submodule", _add_to("allow", change.path))
+    return Refusal(change.path, "is a submodule", _add_to("allow"))
 
 
 def _link_refusals(change: Change) -> Iterable[Refusal]:
@@ -415,5 +415,5 @@ def _is_named(task: Task, path: str) -> bool:
     return globs.matches((*(task.files or ()), *task.allow), path)
 
 
-def _add_to(field: str, path: str) -> str:
-    return f"add it to the task's {field}: [{path!r}] if the task should change it"
+def _add_to(field: str) -> str:
+    return f"add it to the task's {field} if the task should change it"

@@ -65,6 +65,7 @@ class EventLines:
 
 
 _NOTHING = EventLines()
+_WARNING, _NEWS = Span("!", "yellow"), Span("•", "cyan")
 
 
 def event_lines(event: RunEvent, view: RunView) -> EventLines:
@@ -96,11 +97,11 @@ def _lines_of_run(event: RunEvent, view: RunView) -> EventLines:
         case CommitLanded():
             return _landed(event, view)
         case CheckoutChanged():
-            return _warning(outside_text(event))
+            return _note(outside_text(event))
         case Waiting():
-            return _warning(event.reason)
+            return _note(event.reason)
         case Note():
-            return _warning(event.message)
+            return _note(event.message, _WARNING if event.warning else _NEWS)
     return _NOTHING
 
 
@@ -269,9 +270,9 @@ def _recorded(task_ids: Sequence[str], view: RunView) -> str:
     return f"{what} of {pluralize(len(task_ids), 'task')}"
 
 
-def _warning(text: str) -> EventLines:
+def _note(text: str, mark: Span = _WARNING) -> EventLines:
     first, *more = lines_of(text) or [""]
-    line = Line.of(Span("!", "yellow"), f" {first}")
+    line = Line.of(mark, f" {first}")
     return EventLines((line, *more_lines(more)), Verbosity.QUIET)
 
 

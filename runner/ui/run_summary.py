@@ -34,12 +34,12 @@ def failure_details(view: RunView, task_id: str) -> list[Line]:
 def _kept(attempt: AttemptView) -> list[Line]:
     if attempt.kept is None:
         return []
-    ref = one_line(attempt.kept)
-    look = Line.of(f"    to look at its work:  {kept_commands.look(ref)}")
+    task_id = shlex.quote(one_line(attempt.task))
+    look = Line.of(f"    to look at its work:  fanin diff {task_id}")
     if attempt.failure is not None and attempt.failure.kind in _ACCEPTABLE:
-        command = f"fanin accept {shlex.quote(one_line(attempt.task))}"
-        return [look, Line.of(f"    to let it land:       {command}")]
-    return [look, Line.of(f"    to take it:           {kept_commands.take(ref)}")]
+        return [look, Line.of(f"    to let it land:       fanin accept {task_id}")]
+    take = kept_commands.take(one_line(attempt.kept))
+    return [look, Line.of(f"    to take it:           {take}")]
 
 
 def seconds_of_task(view: RunView, task_id: str) -> float:

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from runner.core.errors import Interrupted
 from tests.integration.test_crash import began, results, wait_until
 from tests.support.at_terminal import RunAtTerminal
 from tests.support.jobs import Jobs
 from tests.support.own_sleep import own_seconds, sleeps
-from tests.support.project import Project
+from tests.support.project import Project, Quiet
 
 BOTH_SCHEDULES = pytest.mark.parametrize("schedule", ["batch", "rolling"])
 DRAINING = "finishing what runs; press Ctrl-C again to stop the agents"
@@ -51,6 +52,16 @@ def test_once_finishes_what_runs_and_starts_nothing_new(
     assert STOPPING not in output
     assert project.states() == {"A": "completed", "B": "pending"}
     assert began(project) == []
+
+
+def test_before_anything_has_started_no_run_is_shown(project: Project) -> None:
+    project.plan([{"id": "A", "do": ["write a: a"]}])
+    observer = Quiet()
+    run = project.runner(observer)
+    run.stop.drain()
+    with pytest.raises(Interrupted, match="stopped before anything started"):
+        run()
+    assert observer.events == []
 
 
 @BOTH_SCHEDULES

@@ -419,6 +419,31 @@ def test_each_missing_requirement_has_a_remedy(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("command", "missing"),
+    [
+        (["absent", "x"], ["absent"]),
+        (["env", "A=1", "B=2", "absent", "x"], ["absent"]),
+        (["/usr/bin/env", "absent"], ["absent"]),
+        (["env", "A=1", "./in-the-checkout"], []),
+        (["env", "A=1"], []),
+        (["env", "-u", "absent", "x"], []),
+        (["env", "PATH=/opt/bin", "absent"], []),
+    ],
+)
+def test_the_program_behind_env_is_looked_up_too(
+    command: list[str], missing: list[str]
+) -> None:
+    settings = AgentSettings(command=tuple(command))
+    found = missing_requirements(
+        Command(), settings, {}, lambda name: name.endswith("env")
+    )
+    assert [what for what, _ in found] == [
+        f"the agent's program {name!r} is not installed on this machine"
+        for name in missing
+    ]
+
+
 def test_a_key_too_short_to_search_for_is_refused_by_name() -> None:
     agent, settings = (
         agents.presets()["claude"],

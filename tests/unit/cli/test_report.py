@@ -90,7 +90,7 @@ def test_the_end_of_an_interrupted_run_names_what_failed_and_what_waits(
         f"verifying {waits}",
         f"merged {waits}",
         "AGAIN ready: attempt 1 failed: status 1",
-        "    to look at its work:  git show --no-ext-diff --no-textconv refs/fanin/kept/AGAIN",
+        "    to look at its work:  fanin diff AGAIN",
         "    to let it land:       fanin accept AGAIN",
         "3 finished, 1 completed, 2 ready",
     ]
@@ -113,6 +113,24 @@ def test_a_failure_that_is_not_on_the_branch_yet_has_its_reason(
     print_end(Console(width=200), with_unlanded([_view("A", "ready")], run), run)
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == ["A ready: attempt 1 failed: status 1", "    more"]
+
+
+def test_the_last_failure_counts_where_the_branch_records_the_one_before(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = RunView()
+    failed = _attempted(run, "A", AttemptState.FAILED)
+    failed.attempt = 2
+    failed.failure = Failure(kind=FailureKind.AGENT_ERROR, message="status 2")
+    stopped = _attempted(run, "B", AttemptState.FAILED)
+    stopped.failure = Failure(kind=FailureKind.INTERRUPTED, message="stopped")
+    recorded = "attempt 1 failed: status 1"
+    views = [_view("A", "ready", recorded), _view("B", "ready", recorded)]
+    print_end(Console(width=200), with_unlanded(views, run), run)
+    assert capsys.readouterr().out.splitlines()[:2] == [
+        "A ready: attempt 2 failed: status 2",
+        f"B ready: {recorded}",
+    ]
 
 
 def test_many_tasks_that_are_blocked_by_the_same_one_have_one_line(

@@ -118,6 +118,13 @@ def test_the_workflow_is_the_example_with_the_plan_and_the_agent() -> None:
     assert plan_input["default"] == "specs/1/tasks.md"
 
 
+def test_a_workflow_for_an_own_command_names_no_secret_of_another_agent() -> None:
+    text = scaffold.workflow_text(Proposal(None, None, command=("own-agent",)))
+    assert "ANTHROPIC" not in text
+    assert "secrets" not in yaml.safe_load(text)["jobs"]["fanin"]
+    assert "#   agent-env: |" in text
+
+
 @pytest.mark.parametrize("name", agents.presets())
 def test_the_workflow_hands_on_a_secret_that_it_has(name: str) -> None:
     reusable = yaml.safe_load((ROOT / ".github/workflows/fanin.yml").read_text())

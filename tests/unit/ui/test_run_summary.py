@@ -44,7 +44,7 @@ def test_a_failed_task_has_its_whole_reason_its_log_and_the_way_to_its_work() ->
     assert lines[0] == "    the second line"
     assert lines[1:11] == [f"    │ line {number}" for number in range(20, 30)]
     assert lines[11:] == [
-        "    to look at its work:  git show --no-ext-diff --no-textconv refs/fanin/kept/A/a1",
+        "    to look at its work:  fanin diff A",
         "    to take it:           git cherry-pick refs/fanin/kept/A/a1",
     ]
 

@@ -248,6 +248,7 @@ def test_no_text_of_a_plan_or_an_agent_acts_on_the_terminal() -> None:
             ["! rate limit: waiting 4 s"],
         ),
         (Note(message="[bold]as it is[/]"), ["! [bold]as it is[/]"]),
+        (Note(message="as it should be", warning=False), ["• as it should be"]),
         (
             Note(message="Git says:\n\tin the way\n"),
             ["! Git says:", "        in the way"],
