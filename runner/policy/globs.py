@@ -9,7 +9,6 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import product, takewhile
-from typing import NamedTuple
 
 from runner.core.errors import Problem
 from runner.core.validation import Locate
@@ -83,20 +82,12 @@ def could_overlap(ours: Iterable[str], theirs: Iterable[str]) -> bool:
 
 def overlaps_one_of(ours: tuple[str, ...], others: Iterable[tuple[str, ...]]) -> bool:
     """Whether `ours` could overlap with one of the other lists."""
-    own = _beginnings(ours)
-    for theirs in others:
-        other = _beginnings(theirs)
-        # Most pairs of tasks are answered by this, in a tenth of the time.
-        if (
-            own is not None
-            and other is not None
-            and own.whole.isdisjoint(other.all)
-            and other.whole.isdisjoint(own.all)
-        ):
-            continue
-        if _some_meet(ours, theirs):
-            return True
-    return False
+    starts = _starts_of(ours)
+    # Most pairs of tasks are answered by their starts, in a tenth of the time.
+    return any(
+        _begin_alike(starts, _starts_of(theirs)) and _some_meet(ours, theirs)
+        for theirs in others
+    )
 
 
 def _some_meet(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
@@ -112,31 +103,28 @@ def _some_meet(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
     return False
 
 
-class _Beginnings(NamedTuple):
-    """The plain starts of a list of globs, such as `src/api/`.
-
-    `all` are those and every shorter one, down to "". `_Starts` says why that matters.
+def _begin_alike(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
+    """Whether a start of one list begins one of the other: `_Starts` says why that
+    matters.
     """
-
-    whole: frozenset[str]
-    all: frozenset[str]
+    for start in ours:
+        if start.startswith(theirs):
+            return True
+    return any(start.startswith(ours) for start in theirs)
 
 
 # As many as the largest plans have tasks: each is asked about again and again.
 @lru_cache(maxsize=2**18)
-def _beginnings(globs: tuple[str, ...]) -> _Beginnings | None:
-    """None for a long list, which has too many of them."""
+def _starts_of(globs: tuple[str, ...]) -> tuple[str, ...]:
+    """The plain starts of the list, such as `src/api/`; of a long one only "", which
+    begins all.
+    """
     if len(globs) > _FEW:
-        return None
-    starts = _plain_starts(globs)
+        return ("",)
     # No name holds a slash.
-    whole = {"".join(f"{name}/" for name in start) for start in starts}
-    shorter = {
-        "".join(f"{name}/" for name in start[:length])
-        for start in starts
-        for length in range(len(start) + 1)
-    }
-    return _Beginnings(frozenset(whole), frozenset(shorter))
+    return tuple(
+        "".join(f"{name}/" for name in start) for start in _plain_starts(globs)
+    )
 
 
 class _Starts:
