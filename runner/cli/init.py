@@ -13,7 +13,6 @@ import click
 
 from runner.cli import completion
 from runner.cli.context import open_repository
-from runner.core import typed_paths
 from runner.core.errors import EXIT_DONE, InvalidInput, UsageProblem
 
 if TYPE_CHECKING:
@@ -220,6 +219,8 @@ def _print_proposal(proposal: Proposal) -> None:
 
 
 def _write(repo: Repository, new_files: Mapping[str, str], proposal: Proposal) -> None:
+    from runner.core import typed_paths
+
     _refuse_links(repo.root, new_files)
     written = []
     for path, text in new_files.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -73,6 +74,7 @@ def check(repo_path: str, /, as_json: bool, **flags: FlagValue | None) -> int:
         *_plan_notes(repo, snapshot, settings),
         *preflight_report.notes,
         *_setup_notes(repo, settings),
+        *_include_notes(repo, settings),
         *(f"warning: {problem}" for problem in preflight_report.missing),
     ]
     views = task_views(snapshot, settings)
@@ -127,6 +129,14 @@ def _include_problems(repo: Repository) -> Sequence[Problem]:
         work_tree_include(repo.root)
     except InvalidInput as error:
         return error.problems
+    return []
+
+
+def _include_notes(repo: Repository, settings: Settings) -> Sequence[str]:
+    from runner.local.preparation import include_notes
+
+    with suppress(InvalidInput):  # a problem by itself
+        return include_notes(repo, settings)
     return []
 
 

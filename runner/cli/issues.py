@@ -14,7 +14,6 @@ import click
 from runner.cli.context import branch_commit, open_project, open_repository
 from runner.cli.job_errors import reports_errors
 from runner.cli.options import settings_options
-from runner.core import typed_paths
 from runner.core.errors import EXIT_DONE, UsageProblem
 
 if TYPE_CHECKING:
@@ -132,6 +131,7 @@ def _collect_on_this_machine(
     *,
     dry_run: bool,
 ) -> int:
+    from runner.core import typed_paths
     from runner.core.plurals import pluralize
     from runner.issues import approval, jobs
     from runner.plan.formats.github_issues import render

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -32,10 +33,13 @@ def print_end(
     views: Sequence[TaskView],
     run: RunView,
     masked: Callable[[str], str] = str,
+    *,
+    own_branch: bool = False,
 ) -> int:
     """Print what did not complete and why, and the tally; return the run's exit code.
 
     `masked` hides the secrets in a text: unlike events, the views may hold some.
+    `own_branch`: work lands on a branch that no person has checked out.
     """
     from runner.ui.run_summary import failure_details
     from runner.ui.status_table import tally
@@ -54,8 +58,15 @@ def print_end(
             continue
         line = masked(f"{view.task.id} {view.state}: {view.reason}")
         console.print(line, style=_COLOURS.get(view.state, "red"), markup=False)
-        for detail in failure_details(run, view.task.id):
+        details = failure_details(run, view.task.id, own_branch=own_branch)
+        for detail in details:
             console.print(detail.plain, markup=False, soft_wrap=True)
+        if view.state == "failed" and not details:
+            # In an earlier run.
+            command = f"fanin show {shlex.quote(view.task.id)}"
+            console.print(
+                f"    to look at it:  {command}", markup=False, soft_wrap=True
+            )
     print_outside_changes(console, run, masked)
     console.print(tally(views))
     if any(view.state == "failed" for view in views):

@@ -199,7 +199,13 @@ def _run(
             raise
     views = task_views(ended.snapshot, settings)
     chosen = [each for each in views if each.task.id in ended.choice]
-    exit_code = print_end(console, chosen, view.run, local_run.masked)
+    exit_code = print_end(
+        console,
+        chosen,
+        view.run,
+        local_run.masked,
+        own_branch=settings.deliver == "pull-request",
+    )
     print_usage(console, ended.usage)
     print_time(console, ended.snapshot, view.run)
     for sentence in ended.for_person.sentences:
@@ -239,7 +245,8 @@ def _print_interrupted(
         branch = waiting.branch if waiting else None
         snapshot = branch_snapshot(repo, settings, branch)
         views = with_unlanded(task_views(snapshot, settings), run)
-        print_end(console, views, run, masked)
+        own_branch = settings.deliver == "pull-request"
+        print_end(console, views, run, masked, own_branch=own_branch)
         print_usage(console, run.usage)
         print_time(console, snapshot, run)
         if branch is not None:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+from runner.attempt import included_files
 from runner.config.settings import Settings
 from runner.core import typed_paths
 from runner.core.errors import InvalidInput, UsageProblem
@@ -22,6 +23,7 @@ from runner.plan.snapshot import (
     Snapshot,
     committed_include,
     read_working_tree,
+    work_tree_include,
     written_paths,
 )
 from runner.repo import work_tree
@@ -151,6 +153,14 @@ def uncommitted_plan_note(repo: Repository, plan: Plan, branch: str | None) -> s
         f"to commit them:  {typed_paths.git_add(repo.root, own)} && "
         f"{typed_paths.git_commit(repo.root, _CHANGE, own)}"
     )
+
+
+def include_notes(repo: Repository, settings: Settings) -> list[str]:
+    """What checkouts do not get although `include` of the settings or of the work tree
+    names it. InvalidInput for what no checkout gets.
+    """
+    patterns = (*settings.include, *work_tree_include(repo.root))
+    return included_files.look(patterns, repo.origin, settings.env.values()).notes
 
 
 def own_paths(plan: Plan) -> Sequence[str]:

@@ -245,15 +245,12 @@ def _landed(event: CommitLanded, view: RunView) -> EventLines:
     lines = []
     for task_id in event.tasks:
         task = view.tasks.get(task_id)
-        title = one_line(task.title if task else "")
+        words = [task_id, task.title if task else ""]
+        text = "  ".join(filter(None, map(one_line, words)))
         mark, where = Span("✔", "green"), commit
         if waits:
             mark, where = Span("‖", "yellow"), f"waits on {one_line(event.branch)}"
-        lines.append(
-            Line.of(
-                "  ", mark, f" {one_line(task_id)}  {title}", Span(f"  {where}", "dim")
-            )
-        )
+        lines.append(Line.of("  ", mark, f" {text}", Span(f"  {where}", "dim")))
     return EventLines(tuple(lines))
 
 

@@ -16,9 +16,13 @@ _MAX_LOG_LINES = 10
 _ACCEPTABLE = REFUSED | {FailureKind.CONFLICT, FailureKind.QUESTION}
 
 
-def failure_details(view: RunView, task_id: str) -> list[Line]:
+def failure_details(
+    view: RunView, task_id: str, *, own_branch: bool = False
+) -> list[Line]:
     """The rest of a task's failure, below its first line: the whole reason, the end of
     its log, and how to look at its work and take it. [] if it has not failed now.
+
+    `own_branch`: work lands on a branch that no person has checked out.
     """
     task = view.tasks.get(task_id)
     attempt = task.last if task else None
@@ -28,17 +32,21 @@ def failure_details(view: RunView, task_id: str) -> list[Line]:
     if attempt.failure.kind is not FailureKind.QUESTION:  # its line has the beginning
         lines = more_lines(lines_of(attempt.failure.message)[1:])
     lines += log_lines(attempt.failure, _MAX_LOG_LINES)
-    return lines + _kept(attempt)
+    return lines + _kept(attempt, own_branch=own_branch)
 
 
-def _kept(attempt: AttemptView) -> list[Line]:
+def _kept(attempt: AttemptView, *, own_branch: bool) -> list[Line]:
     if attempt.kept is None:
         return []
     task_id = shlex.quote(one_line(attempt.task))
     look = Line.of(f"    to look at its work:  fanin diff {task_id}")
     if attempt.failure is not None and attempt.failure.kind in _ACCEPTABLE:
         return [look, Line.of(f"    to let it land:       fanin accept {task_id}")]
-    take = kept_commands.take(one_line(attempt.kept))
+    ref = one_line(attempt.kept)
+    if own_branch:
+        command = f"fanin accept {task_id} --from {shlex.quote(ref)}"
+        return [look, Line.of(f"    to let it land:       {command}")]
+    take = kept_commands.take(ref)
     return [look, Line.of(f"    to take it:           {take}")]
 
 

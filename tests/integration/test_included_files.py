@@ -154,9 +154,11 @@ def test_a_value_of_an_included_file_of_secrets_is_masked_and_refused(
     logs = list(project.root.glob(".git/fanin/**/*.log"))
     assert logs
     assert all(TOKEN not in log.read_text() for log in logs)
-    assert seen.notes == [
+    left_out = (
         "not included: .env.other: holds secrets, and its full name is not listed"
-    ]
+    )
+    assert seen.notes == [left_out]
+    assert f"note: {left_out}" in project.cli("check").stdout
 
 
 def test_a_folder_is_copied_with_permissions_times_and_links_of_its_own(

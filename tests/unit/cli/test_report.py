@@ -140,8 +140,9 @@ def test_many_tasks_that_are_blocked_by_the_same_one_have_one_line(
     views += [_view(f"B{number}", "blocked", "by F") for number in range(20)]
     views += [_view(f"C{number}", "blocked", "by G") for number in range(3)]
     print_end(Console(width=200), views, RunView())
-    assert capsys.readouterr().out.splitlines()[:5] == [
+    assert capsys.readouterr().out.splitlines()[:6] == [
         "F failed: status 1",
+        "    to look at it:  fanin show F",
         f"20 tasks blocked: by F: {', '.join(f'B{n}' for n in range(12))} and 8 more",
         "C0 blocked: by G",
         "C1 blocked: by G",

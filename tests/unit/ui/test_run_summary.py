@@ -49,6 +49,17 @@ def test_a_failed_task_has_its_whole_reason_its_log_and_the_way_to_its_work() ->
     ]
 
 
+def test_what_lands_on_a_branch_of_the_run_is_not_taken_to_that_of_the_person() -> None:
+    refused = ResultRefused(
+        batch="b", task="A", attempt=1, failure=FAILURE, kept="refs/fanin/kept/A/a1"
+    )
+    lines = failure_details(view(ended(1), refused), "A", own_branch=True)
+    assert [line.plain for line in lines[-2:]] == [
+        "    to look at its work:  fanin diff A",
+        "    to let it land:       fanin accept A --from refs/fanin/kept/A/a1",
+    ]
+
+
 @pytest.mark.parametrize(
     ("kind", "is_named"),
     [

@@ -229,7 +229,7 @@ def test_no_text_of_a_plan_or_an_agent_acts_on_the_terminal() -> None:
         (verify_started(tasks=()), ["  … verify of the base  pytest"]),
         (
             CommitLanded(branch="main", commit=COMMIT, tasks=("A", "B")),
-            ["  ✔ A  do it  0123456789", "  ✔ B    0123456789"],
+            ["  ✔ A  do it  0123456789", "  ✔ B  0123456789"],
         ),
         (
             CommitLanded(branch="fanin/r", commit=COMMIT, tasks=("A",)),
