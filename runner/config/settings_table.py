@@ -416,7 +416,7 @@ SETTINGS = (
         "machine can, `require` refuses to run without them, `off` puts up none. `{mode: …, "
         "write: […], read: […], hide: […], sockets: [docker, ssh-agent], network: off}` "
         "opens and closes single things ([more](sandbox.md)); on one machine",
-        default="off",
+        default="auto",
         metavar="auto|require|off",
         handed_on=False,
         on_actions=False,

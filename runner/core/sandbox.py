@@ -27,7 +27,7 @@ class SandboxSettings(UserDocument):
       mechanism here can hold.
     """
 
-    mode: Mode = "off"
+    mode: Mode = "auto"
     write: tuple[str, ...] = ()
     read: tuple[str, ...] = ()
     hide: tuple[str, ...] = ()

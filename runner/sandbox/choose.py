@@ -11,6 +11,7 @@ from runner.sandbox.machine import NOT_INSTALLED, Machine
 # Landlock withholds truncation since this version; before, files that may not be
 # written can be emptied.
 _OLDEST_LANDLOCK = 3
+_INSTALL = "apt install bubblewrap"
 _SIGNALS_SINCE, _TCP_SINCE, _SOCKETS_SINCE = 6, 4, 9
 
 
@@ -21,12 +22,14 @@ class Choice:
     bubblewrap: its program, "" without it. landlock: the version to use, 0 without it.
     gaps: what they do not hold.
     reason: why there are no walls although the settings ask for them.
+    remedy: what would give more of them.
     """
 
     bubblewrap: str = ""
     landlock: int = 0
     gaps: tuple[str, ...] = ()
     reason: str = ""
+    remedy: str = ""
 
     @property
     def has_walls(self) -> bool:
@@ -35,13 +38,16 @@ class Choice:
     @property
     def sentence(self) -> str:
         """The walls and what they do not hold, for the header of a run."""
+        remedy = f"; to have more:  {self.remedy}" if self.remedy else ""
         if not self.has_walls:
-            return f"no walls: {self.reason}" if self.reason else "no walls"
+            return f"no walls: {self.reason}{remedy}" if self.reason else "no walls"
         names = ["bubblewrap"] if self.bubblewrap else []
         if self.landlock:
             names.append("Landlock")
         text = f"walls: {' and '.join(names)}"
-        return f"{text}, no wall: {', '.join(self.gaps)}" if self.gaps else text
+        if self.gaps:
+            text = f"{text}, no wall: {', '.join(self.gaps)}"
+        return f"{text}{remedy}"
 
 
 def choose(settings: SandboxSettings, machine: Machine) -> Choice:
@@ -59,9 +65,11 @@ def choose(settings: SandboxSettings, machine: Machine) -> Choice:
         )
     program = str(machine.bubblewrap) if machine.bubblewrap else ""
     version = machine.landlock if machine.landlock >= _OLDEST_LANDLOCK else 0
-    choice = Choice(program, version, reason=_reason(machine))
+    remedy = _INSTALL if machine.problem == NOT_INSTALLED else ""
+    choice = Choice(program, version, reason=_reason(machine), remedy=remedy)
     if choice.has_walls:
-        choice = Choice(program, version, gaps=_gaps(program, version, settings))
+        gaps = _gaps(program, version, settings)
+        choice = Choice(program, version, gaps, remedy=remedy)
     if settings.mode == "require" and (choice.gaps or not choice.has_walls):
         _refuse_gaps(choice, machine)
     return choice
@@ -104,6 +112,6 @@ def _refuse_gaps(choice: Choice, machine: Machine) -> None:
         lack = machine.problem or f"Landlock {_SIGNALS_SINCE} is needed (Linux 6.12)"
         reason = f"no wall: {', '.join(choice.gaps)}: {lack}"
     advice = "run it elsewhere, or take what walls there are:  --sandbox auto"
-    if machine.system == "linux" and machine.problem == NOT_INSTALLED:
-        advice = f"apt install bubblewrap; {advice}"
+    if choice.remedy:
+        advice = f"{choice.remedy}; {advice}"
     raise EnvironmentBroken(f"sandbox: require: {reason}", advice)

@@ -55,6 +55,7 @@ def clone(tmp_path: Path) -> Iterator[Clone]:
     settings = {
         "parallel": True,
         "max_attempts": 1,
+        "sandbox": "off",
         "agent": {"command": ["python3", "agent.py"]},
     }
     settings["plan"] = {"source": "github-issues", "options": {"when_done": "label"}}

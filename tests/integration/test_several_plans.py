@@ -11,6 +11,8 @@ import pytest
 from tests.support.jobs import Jobs
 from tests.support.project import Project
 
+pytestmark = pytest.mark.default_walls
+
 WEB, API = "specs/001-web/tasks.md", "specs/002-api/tasks.md"
 # Writes a file that is named like its task.
 AGENT = """\

@@ -81,10 +81,15 @@ class Quiet:
 
 @dataclass
 class Project:
-    """The repository at `root`; `log` is where the scripted agent notes its intervals."""
+    """The repository at `root`; `log` is where the scripted agent notes its intervals.
+
+    `has_walls`: runs have the walls of this machine, as by default. Most tests are not
+    about them, and are to be the same on all machines.
+    """
 
     root: Path
     log: Path
+    has_walls: bool = False
 
     def git(self, *argv: str, check: bool = True) -> str:
         done = subprocess.run(
@@ -121,6 +126,11 @@ class Project:
             for task in tasks
         ]
         agent = {"command": [sys.executable, str(AGENT)], "env": ["FAKE_AGENT_LOG"]}
+        sandbox: object = "off"
+        if self.has_walls:
+            self.log.touch()
+            sandbox = {"write": [str(self.log)]}
+        settings = {"sandbox": sandbox, **settings}
         if "verify" in settings:
             # Most tests have a command for the work of tasks, and count its runs.
             settings = {"verify_base": "ignore", **settings}

@@ -315,6 +315,7 @@ def _make_repository(case: Case, root: Path) -> None:
         "agent": {"command": ["true"]},
         "schedule": case.schedule,
         "parallel": True,
+        "sandbox": "off",
         "max_concurrent": case.slots,
         "max_attempts": case.max_attempts,
         **case.settings,

@@ -40,6 +40,8 @@ TASKS: list[dict[str, Any]] = [
     },
 ]
 SETTINGS = {
+    # the screens are to be the same on all machines
+    "sandbox": "off",
     "deliver": "pull-request",
     "parallel": True,
     "max_concurrent": 4,

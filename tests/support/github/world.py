@@ -79,7 +79,8 @@ def files(tasks: Sequence[Task], settings: Mapping[str, Any]) -> dict[str, str]:
     return {
         "tasks.yml": plan(tasks),
         "fanin.yml": yaml.safe_dump(
-            {"parallel": True, "agent": agent, **settings}, sort_keys=False
+            {"parallel": True, "agent": agent, "sandbox": "off", **settings},
+            sort_keys=False,
         ),
         "agent.py": AGENT.read_text(encoding="utf-8"),
     }

@@ -56,7 +56,7 @@ def test_the_defaults() -> None:
         "env": {},
         "prompt_template": None,
         "sandbox": {
-            "mode": "off",
+            "mode": "auto",
             "write": (),
             "read": (),
             "hide": (),
