@@ -135,6 +135,23 @@ def steering_of(
     ]
 
 
+def steering_of_person(environ: Mapping[str, str]) -> list[Path]:
+    """What the person's own sessions of all presets obey, but for their plugins, which
+    the programs themselves keep up to date.
+    """
+    found = []
+    for agent in agents.presets().values():
+        names = [name for name in agent.traits.steering if "plugin" not in name]
+        if environ.get("HOME"):
+            found += [Path(environ["HOME"], name) for name in names]
+        for variable, folder in agent.traits.homes.items():
+            inside = [name for name in names if name.startswith(f"{folder}/")]
+            if environ.get(variable):
+                moved = Path(environ[variable])
+                found += [moved / name.removeprefix(f"{folder}/") for name in inside]
+    return found
+
+
 def _moved(
     traits: Traits, names: Sequence[str], variables: Mapping[str, str]
 ) -> Iterator[Path]:

@@ -30,7 +30,8 @@ class OutsideChange(Document):
 
     - `part`: a `branch`; another `ref`, such as a tag; `head`, what is checked out;
       `files` that are tracked and differ from HEAD, staged or not; the `stash`; the
-      `configuration`, with ignore files and alternates; `hooks`.
+      `configuration`, with ignore files and alternates, a person's own of git, and what
+      steers that person's agents; `hooks`.
     - `names` are those of the branch, the ref, the files, keys or hooks; `count` is how
       many there are in all.
     - `old` and `new` are commits, or for `head` branches; None for what does not exist.

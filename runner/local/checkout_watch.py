@@ -3,7 +3,8 @@ agent that left its checkout.
 
 Before and after each attempt, and before each landing, the status of a few files tells
 whether HEAD, a ref, the index, the stash, the configuration or a hook has changed, and git
-is asked only then. A tracked file that is edited in place is seen at the next landing, or
+is asked only then. What steers a person's agents and git beside the repository counts as
+configuration. A tracked file that is edited in place is seen at the next landing, or
 when the index or HEAD has changed too.
 """
 
@@ -13,6 +14,7 @@ import threading
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 from runner.core.errors import EnvironmentBroken
 from runner.core.events import CheckoutChanged
@@ -80,6 +82,7 @@ class CheckoutWatch:
     """Compares the repository with what the last look has seen. Used by several threads.
 
     Nothing is compared before `start`. `has_walls`: no agent can have written there.
+    `others` are files and folders outside that count as configuration too.
     """
 
     def __init__(
@@ -89,8 +92,9 @@ class CheckoutWatch:
         observer: MaskingObserver,
         *,
         has_walls: bool,
+        others: Sequence[Path] = (),
     ) -> None:
-        self.branch = ""
+        self.branch, self._others = "", others
         self._has_walls = has_walls
         self._repo, self._journal, self._observer = repo, journal, observer
         self._seen: _Seen | None = None
@@ -106,7 +110,7 @@ class CheckoutWatch:
     def start(self, branch: str) -> None:
         """Take the repository as it is; work lands on `branch`."""
         self.branch = branch
-        files = CheckoutFiles(self._repo)
+        files = CheckoutFiles(self._repo, self._others)
         stamps = files.stamps()
         state = files.read(set(Part), stamps, CheckoutState())
         self._seen = _Seen(files, stamps, state)

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from runner import pipeline
+from runner.agents.environment import steering_of_person
 from runner.attempt.attempt import AttemptContext, VerifyCommand, verify_commit
 from runner.attempt.verify_checkouts import NewCheckouts, VerifyCheckouts
 from runner.config.settings import Settings
@@ -76,7 +77,10 @@ class BranchLander:
     ) -> None:
         self.branch, self._verdicts = branch, verdicts
         has_walls = attempt_context.walls.stand
-        self.watch = CheckoutWatch(repo, journal, observer, has_walls=has_walls)
+        steering = steering_of_person(attempt_context.environ)
+        self.watch = CheckoutWatch(
+            repo, journal, observer, has_walls=has_walls, others=steering
+        )
         self.seals = ResultSeals()
         self._repo, self._journal, self._settings = repo, journal, settings
         self._attempt_context, self._observer = attempt_context, observer

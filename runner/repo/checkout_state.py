@@ -1,5 +1,5 @@
 """What anyone can change in a repository beside a run: HEAD, refs, index, tracked files,
-stash, configuration and hooks.
+stash, configuration and hooks, with those of submodules.
 
 `stamps` reads nothing but the status of files, so it takes no longer in a large
 repository. Git is asked only about parts whose stamps have changed.
@@ -24,9 +24,12 @@ from runner.repo.repository import Repository
 _UNWATCHED_REFS = ("refs/fanin/", "refs/remotes/")
 _STASH = "refs/stash"
 # Of a file: inode, size, mode, and times of the content and of the inode in ns. Nobody
-# can set the last one back.
-Stamp = tuple[int, int, int, int, int]
+# can set the last one back. For a link, those of what it leads to follow.
+Stamp = tuple[int, ...]
 _MAX_CONFIG_BYTES = 2**20
+_MAX_FILES = 500  # of hooks, or of a folder with configuration
+_MAX_DEPTH = 3  # of the folders in such a folder
+_MAX_MODULES = 100
 
 
 class Part(Enum):
@@ -73,15 +76,26 @@ class Commit:
 class CheckoutFiles:
     """The files of a repository that tell whether somebody changed it."""
 
-    def __init__(self, repo: Repository) -> None:
-        """Raises GitFailed if git cannot read its configuration."""
-        self._repo = repo
-        self._hooks = _hooks_folder(repo)
+    def __init__(self, repo: Repository, others: Sequence[Path] = ()) -> None:
+        """`others` are files, and folders of files, that count as configuration too.
+
+        Raises GitFailed if git cannot read its configuration.
+        """
+        self._repo, self._others = repo, others
         git_dir, own = repo.git_dir, repo.own_git_dir
-        self._config_files = (
+        modules = _module_folders(git_dir)
+        self._hooks = [_hooks_folder(repo), *(each / "hooks" for each in modules)]
+        # those with keys
+        self._settings_files = {
             *(git_dir / "config", own / "config.worktree"),
+            *(each / "config" for each in modules),
+            *_settings_files(repo),
+        }
+        self._config_files = (
+            *sorted(self._settings_files),
             *(git_dir / "info" / "exclude", git_dir / "info" / "attributes"),
-            *(git_dir / "info" / "grafts", git_dir / "shallow"),
+            *(git_dir / "info" / "sparse-checkout", git_dir / "info" / "grafts"),
+            *(git_dir / "shallow", git_dir / "commondir"),
             git_dir / "objects" / "info" / "alternates",
         )
 
@@ -99,9 +113,23 @@ class CheckoutFiles:
             Part.REFS: refs,
             Part.INDEX: _stamps_of([self.index]),
             Part.STASH: stashes,
-            Part.CONFIGURATION: _stamps_of(self._config_files),
-            Part.HOOKS: _stamps_of(_hooks_in(self._hooks)),
+            Part.CONFIGURATION: self._configuration(),
+            Part.HOOKS: _stamps_of(
+                [path for folder in self._hooks for path in _files_in(folder)]
+            ),
         }
+
+    def _configuration(self) -> dict[Path, Stamp]:
+        stamps = _stamps_of(self._config_files)
+        for path in self._others:
+            stamps |= _stamps_of(_files_in(path) if path.is_dir() else [path])
+        for folder in _entries(str(self._repo.git_dir / "worktrees")):
+            files = (Path(folder.path, "gitdir"), Path(folder.path, "config.worktree"))
+            stamps |= _stamps_of(files)
+        # The folder itself has other times after each lock in it.
+        dot_git = self._repo.root / ".git"
+        stamps |= {path: stamp[:1] for path, stamp in _stamps_of([dot_git]).items()}
+        return stamps
 
     @property
     def index(self) -> Path:
@@ -146,12 +174,21 @@ class CheckoutFiles:
             old, new = before.get(path, b""), after.get(path, b"")
             if old == new:
                 continue
-            if not path.name.startswith("config"):
-                names.add(str(path.relative_to(self._repo.git_dir)))
-                continue
-            differing = self._settings(old) ^ self._settings(new)
-            names |= {key for key, _ in differing} or {path.name}
+            differing: set[tuple[str, str]] = set()
+            if path in self._settings_files:
+                differing = self._settings(old) ^ self._settings(new)
+            names |= {key for key, _ in differing} or {self._name(path)}
         return sorted(names)
+
+    def _name(self, path: Path) -> str:
+        """The path as people know it."""
+        for folder in (self._repo.git_dir, self._repo.root):
+            if path != folder and path.is_relative_to(folder):
+                return str(path.relative_to(folder))
+        home = os.environ.get("HOME", "")
+        if home and path.is_relative_to(home):
+            return f"~/{path.relative_to(home)}"
+        return str(path)
 
     def _settings(self, text: bytes) -> set[tuple[str, str]]:
         """The keys of a configuration file with their values."""
@@ -208,24 +245,83 @@ def _hooks_folder(repo: Repository) -> Path:
     return repo.root / own[-1] if own else repo.git_dir / "hooks"
 
 
+def _settings_files(repo: Repository) -> list[Path]:
+    """The files that git reads its configuration from beside the repository's own, with
+    those that they include, and where a person's would be.
+    """
+    argv = ["config", "--includes", "--show-origin", "--name-only", "-z", "--list"]
+    fields = repo.git.text(argv).split("\0")
+    origins = [text for text in fields if text.startswith("file:")]
+    files = [repo.root / text.removeprefix("file:") for text in dict.fromkeys(origins)]
+    home = os.environ.get("HOME", "")
+    folder = os.environ.get("XDG_CONFIG_HOME") or (home and f"{home}/.config")
+    if home:
+        files.append(Path(home, ".gitconfig"))
+    if folder:
+        files.append(Path(folder, "git", "config"))
+    return files
+
+
+def _module_folders(git_dir: Path) -> list[Path]:
+    """The git directories of submodules, whose names may have slashes."""
+    found: list[Path] = []
+    folders = [str(git_dir / "modules")]
+    while folders and len(found) < _MAX_MODULES:
+        for entry in _entries(folders.pop()):
+            if not entry.is_dir(follow_symlinks=False):
+                continue
+            if os.path.lexists(f"{entry.path}/HEAD"):
+                found.append(Path(entry.path))
+                folders.append(f"{entry.path}/modules")
+            else:
+                folders.append(entry.path)
+    return found
+
+
 def _text(path: Path) -> bytes:
-    with suppress(OSError), path.open("rb") as stream:
-        return stream.read(_MAX_CONFIG_BYTES)
+    """What the file holds; of a folder its inode, and of a link also where it leads."""
+    with suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            return str(path.stat().st_ino).encode()
+        link = b""
+        if path.is_symlink():  # as a comment, so that the keys can still be read
+            link = b"# " + os.fsencode(path.readlink()).replace(b"\n", b" ") + b"\n"
+        # A pipe would never end.
+        if not path.is_file():
+            return link or b"no file"
+        with path.open("rb") as stream:
+            return link + stream.read(_MAX_CONFIG_BYTES)
     return b""
 
 
-def _hooks_in(folder: Path) -> list[Path]:
-    """The files of the folder, without the samples that git never runs."""
-    with suppress(OSError):
-        return [path for path in folder.iterdir() if path.suffix != ".sample"]
-    return []
+def _files_in(folder: Path) -> list[Path]:
+    """The files below the folder, without samples of hooks, which git never runs.
+
+    Not those of folders too deep or too large to look at each time.
+    """
+    found: list[Path] = []
+    folders = [(str(folder), 1)]
+    while folders:
+        parent, depth = folders.pop()
+        for entry in _entries(parent):
+            if len(found) >= _MAX_FILES:
+                return found
+            if not entry.is_dir(follow_symlinks=False):
+                if not entry.name.endswith(".sample"):
+                    found.append(Path(entry.path))
+            elif depth < _MAX_DEPTH:
+                folders.append((entry.path, depth + 1))
+    return found
 
 
 def _stamps_of(paths: Sequence[Path]) -> dict[Path, Stamp]:
     found = {}
     for path in paths:
         with suppress(OSError):
-            found[path] = stamp_of(os.lstat(path))
+            status = os.lstat(path)
+            found[path] = stamp_of(status)
+            if stat.S_ISLNK(status.st_mode):
+                found[path] += stamp_of(os.stat(path))  # noqa: PTH116 - as os.lstat
     return found
 
 

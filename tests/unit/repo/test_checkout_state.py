@@ -15,12 +15,14 @@ from runner.repo.repository import Repository
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    git = Git(str(tmp_path))
+    root = tmp_path / "repository"
+    root.mkdir()
+    git = Git(str(root))
     git.init("-q", "-b", "main")
-    (tmp_path / "a").write_text("a")
+    (root / "a").write_text("a")
     git.add("a")
     git.commit("-q", "-m", "start")
-    return tmp_path
+    return root
 
 
 def test_each_change_is_seen_in_its_part_and_others_in_none(root: Path) -> None:
@@ -75,3 +77,67 @@ def test_only_the_keys_that_differ_are_named(root: Path) -> None:
         before.configuration or {}, after.configuration or {}
     )
     assert names == ["info/exclude", "user.token"]
+
+
+def test_what_git_and_agents_obey_beside_the_repository_is_configuration(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, dot_git = tmp_path / "home", root / ".git"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    monkeypatch.delenv("GIT_CONFIG_GLOBAL", raising=False)
+    included, dotfile = tmp_path / "work.config", tmp_path / "dotfiles-gitconfig"
+    included.write_text("[a]\n\tb = 1\n")
+    dotfile.write_text(f"[include]\n\tpath = {included}\n")
+    (home / ".gitconfig").symlink_to(dotfile)
+    module = dot_git / "modules" / "libs" / "one"
+    Git(str(tmp_path)).init("-q", "--bare", str(module))
+    (dot_git / "worktrees" / "other").mkdir(parents=True)
+    folder, settings = home / ".claude" / "agents", home / ".claude" / "settings.json"
+    files = CheckoutFiles(Repository(root, os.environ), (settings, folder))
+    shared = home / ".config" / "git"
+
+    def replace_git_folder() -> None:
+        dot_git.rename(tmp_path / "moved")
+        dot_git.symlink_to(tmp_path / "moved")
+
+    def plant(path: Path, text: str = "x") -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    def replace_by_pipe() -> None:
+        (dot_git / "info" / "exclude").unlink()
+        os.mkfifo(dot_git / "info" / "exclude")
+
+    key = "[core]\n\tfsmonitor = x\n"
+    steps: dict[str, tuple[Callable[[], object], str]] = {
+        "included": (lambda: plant(included, "[a]\n\tb = 2\n"), "a.b"),
+        "through a link": (lambda: dotfile.write_text(key), "core.fsmonitor"),
+        "of the person": (lambda: plant(shared / "config", key), "core.fsmonitor"),
+        "of a submodule": (lambda: plant(module / "config", key), "core.fsmonitor"),
+        "of a work tree": (
+            lambda: plant(dot_git / "worktrees/other/gitdir"),
+            "worktrees/other/gitdir",
+        ),
+        "settings": (lambda: plant(settings), "~/.claude/settings.json"),
+        "an agent": (lambda: plant(folder / "a/b.md"), "~/.claude/agents/a/b.md"),
+        "a pipe": (replace_by_pipe, "info/exclude"),
+        "sparse": (
+            lambda: plant(dot_git / "info/sparse-checkout"),
+            "info/sparse-checkout",
+        ),
+    }
+    state = files.read(set(Part), files.stamps(), CheckoutState())
+    for name, (step, expected) in steps.items():
+        step()
+        part = {Part.CONFIGURATION}
+        before, state = state, files.read(part, files.stamps(), state)
+        old, new = before.configuration or {}, state.configuration or {}
+        assert expected in files.changed_settings(old, new), name
+    before_hook = files.stamps()
+    plant(module / "hooks" / "pre-commit.d" / "evil")
+    assert before_hook[Part.HOOKS] != files.stamps()[Part.HOOKS]
+    replace_git_folder()
+    now = files.read({Part.CONFIGURATION}, files.stamps(), state).configuration or {}
+    assert ".git" in files.changed_settings(state.configuration or {}, now)
