@@ -13,7 +13,8 @@ from runner.actions.workflow_io import WorkflowContext
 from runner.config.settings_table import SETTINGS
 from runner.core.documents import Document
 from runner.core.errors import UsageProblem
-from runner.core.manifest import Limits, Manifest
+from runner.core.limits import Limits
+from runner.core.manifest import Manifest
 from runner.core.plurals import pluralize
 from runner.core.result import RecordedLimit
 from runner.schedule.backoff import Backoff

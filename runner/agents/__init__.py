@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
 
 from runner.agents.base import (
     Agent,
@@ -125,10 +124,14 @@ def _built_in(name: str) -> Agent:
 
 
 def _plugin_names() -> list[str]:
+    from importlib.metadata import entry_points
+
     return sorted({point.name for point in entry_points(group=ENTRY_POINTS)})
 
 
 def _load_plugin(name: str) -> Agent:
+    from importlib.metadata import entry_points
+
     point = next(iter(entry_points(group=ENTRY_POINTS, name=name)))
     try:
         agent: Agent = point.load()

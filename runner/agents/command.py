@@ -9,17 +9,18 @@ import os
 import stat
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import ValidationError
 
 from runner.agents.base import AttemptFolder, Costs, Invocation, Traits, Verdict
-from runner.agents.outcome import failed, process_failure, question_failure
-from runner.agents.process import Outcome
-from runner.agents.usage_limits import limit_failure, plausible
 from runner.core.documents import Document, Instant
 from runner.core.manifest import BatchEntry
 from runner.core.result import Failure, FailureKind, Usage
+
+# `fanin check` asks what an agent needs and starts none.
+if TYPE_CHECKING:
+    from runner.agents.process import Outcome
 
 MAX_REPORT_BYTES = 64 * 2**10
 
@@ -60,6 +61,9 @@ class Command:
 
 
 def _failure(outcome: Outcome, report: Report, problem: str | None) -> Failure | None:
+    from runner.agents.outcome import failed, process_failure, question_failure
+    from runner.agents.usage_limits import limit_failure
+
     # A reported rate limit explains a bad exit status, but not a stop by fanin.
     if report.status == "rate_limited" and outcome.end_reason == "exited":
         message = report.summary or "the agent reported a rate limit"
@@ -84,6 +88,8 @@ def _failure(outcome: Outcome, report: Report, problem: str | None) -> Failure |
 
 
 def _reset(report: Report, outcome: Outcome) -> datetime | None:
+    from runner.agents.usage_limits import plausible
+
     if report.resets_at is None:
         return None
     seconds = datetime.fromisoformat(report.resets_at).timestamp()

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from runner import agents
 from runner.agents.base import Agent, AttemptFolder, Invocation, Traits, is_isolated
-from runner.agents.process import environment
 from runner.core.task import AgentSettings
 from runner.policy.redaction import SHORTEST, Secrets, is_short
 
@@ -53,6 +52,8 @@ def environment_for(
     # empty string.
     own_secrets = [name for name in secret_variables(agent) if environ.get(name)]
     allowed = (*own_secrets, *traits.variables, *settings.env)
+    from runner.agents.process import environment
+
     variables = {**invocation.env, **environment(environ, allowed, plain)}
     for name, source in traits.aliases.items():
         if name not in variables and source in variables:

@@ -46,7 +46,6 @@ def check(repo_path: str, /, as_json: bool, **flags: FlagValue | None) -> int:
     from runner.plan.trees import NO_PLAN
     from runner.schedule.preflight import preflight
     from runner.schedule.simulation import scheduled_batches
-    from runner.ui import plan_json
 
     try:
         repo, settings = open_project(repo_path, flags)
@@ -54,10 +53,13 @@ def check(repo_path: str, /, as_json: bool, **flags: FlagValue | None) -> int:
     except InvalidInput as error:
         if not as_json:
             if any(problem.what == NO_PLAN for problem in error.problems):
-                _print_other_plans(repo, settings)
+                _print_other_plans(repo, settings, _tracked(repo))
             raise
+        from runner.ui import plan_json
+
         click.echo(plan_json.unreadable_plan(error.problems))
         return error.exit_code
+    tracked = _tracked(repo)
     preflight_report = preflight(
         snapshot.plan,
         snapshot.progress,
@@ -71,7 +73,7 @@ def check(repo_path: str, /, as_json: bool, **flags: FlagValue | None) -> int:
         *_include_problems(repo),
     ]
     notes = [
-        *_plan_notes(repo, snapshot, settings),
+        *_plan_notes(repo, snapshot, settings, tracked),
         *preflight_report.notes,
         *_setup_notes(repo, settings),
         *_include_notes(repo, settings),
@@ -79,6 +81,8 @@ def check(repo_path: str, /, as_json: bool, **flags: FlagValue | None) -> int:
     ]
     views = task_views(snapshot, settings)
     if as_json:
+        from runner.ui import plan_json
+
         report = plan_json.check_report(
             snapshot.plan,
             views,
@@ -94,7 +98,7 @@ def check(repo_path: str, /, as_json: bool, **flags: FlagValue | None) -> int:
         first_line.insert(0, snapshot.plan.left_out_summary)
     click.echo(" · ".join(first_line))
     _print_plan(snapshot, views, settings)
-    _print_other_plans(repo, settings)
+    _print_other_plans(repo, settings, tracked)
     _print_notes(notes)
     # After the description of the plan, which helps to fix the problems.
     if problems:
@@ -140,10 +144,18 @@ def _include_notes(repo: Repository, settings: Settings) -> Sequence[str]:
     return []
 
 
-def _plan_notes(repo: Repository, snapshot: Snapshot, settings: Settings) -> list[str]:
+def _tracked(repo: Repository) -> list[str]:
+    """The paths of the commit that is checked out."""
+    return repo.paths("HEAD") if repo.commit("HEAD") else []
+
+
+def _plan_notes(
+    repo: Repository, snapshot: Snapshot, settings: Settings, tracked: Sequence[str]
+) -> list[str]:
     """Notes on the plan that are not problems.
 
-    Tasks that were finished in the plan itself are left out.
+    Tasks that were finished in the plan itself are left out. `tracked` are the paths of
+    the repository.
     """
     from runner.core.plurals import pluralize
     from runner.core.task import Status
@@ -172,7 +184,6 @@ def _plan_notes(repo: Repository, snapshot: Snapshot, settings: Settings) -> lis
         unfinished_plan, snapshot.graph.related
     ):
         notes.append(f"{first} and {second} overlap in files and never share a batch")
-    tracked = repo.paths("HEAD") if repo.commit("HEAD") else []
     notes += protected_path_notes(plan, snapshot.progress, settings, tracked)
     notes += message_notes(plan, snapshot.progress, settings)
     if not settings.parallel and len(plan.tasks) > 1:
@@ -244,7 +255,9 @@ def _print_batches(
     return True
 
 
-def _print_other_plans(repo: Repository, settings: Settings) -> None:
+def _print_other_plans(
+    repo: Repository, settings: Settings, tracked: Sequence[str]
+) -> None:
     """Print the plans of the repository if there are others than the one that is taken."""
     from runner.core.documents import clean
     from runner.core.plan_paths import covers
@@ -252,11 +265,10 @@ def _print_other_plans(repo: Repository, settings: Settings) -> None:
     from runner.plan.finder import find_plans, plan_paths
     from runner.plan.trees import WorkTree
 
-    paths = repo.paths("HEAD") if repo.commit("HEAD") else []
     # What is taken has been read already.
-    if all(covers(settings.plan.path, path) for path in plan_paths(paths)):
+    if all(covers(settings.plan.path, path) for path in plan_paths(tracked)):
         return
-    found = find_plans(paths, WorkTree(repo.root, repo))
+    found = find_plans(tracked, WorkTree(repo.root, repo))
     taken = [plan for plan in found if covers(settings.plan.path, plan.path)]
     if len(found) == len(taken):
         return
@@ -336,7 +348,7 @@ def _print_agent(name: str, agent: Agent, chosen: AgentSettings) -> None:
 @click.pass_obj
 def graph(repo_path: str, /, output_format: str, **flags: FlagValue | None) -> int:
     """Print the task graph, coloured by state."""
-    from runner.ui import diagrams, plan_json
+    from runner.ui import diagrams
 
     repo, settings = open_project(repo_path, flags)
     snapshot = work_tree_snapshot(repo, settings)
@@ -346,6 +358,8 @@ def graph(repo_path: str, /, output_format: str, **flags: FlagValue | None) -> i
     elif output_format == "dot":
         text = diagrams.dot(views)
     else:
+        from runner.ui import plan_json
+
         text = plan_json.graph_report(views, snapshot.graph)
     click.echo(text, nl=False)
     return EXIT_DONE

@@ -371,11 +371,13 @@ def _print_changes(repo_path: str, flags: Mapping[str, FlagValue | None]) -> int
 
 def _jobs(repo: Repository, views: list[TaskView]) -> Iterator[str]:
     """Where attempts of unfinished tasks ran on GitHub, and what has their logs."""
+    ran = [view for view in views if view.record.job and view.state != "completed"]
+    if not ran:
+        return
     from runner.core.message_text import visible
     from runner.local.github_pages import job_page
 
-    ran = [view for view in views if view.record.job and view.state != "completed"]
-    remote = repo.remote_url("origin") if ran else None
+    remote = repo.remote_url("origin")
     for view in ran[:_MAX_JOBS]:
         line = (
             f"{view.task.id} ran on GitHub: {job_page(remote, view.record.job or '')}"

@@ -25,7 +25,7 @@ from runner.config.settings_table import Setting
 from runner.core import plan_paths, yaml_document
 from runner.core.documents import Duration, Size, TaskId, UserDocument
 from runner.core.errors import InvalidInput, Problem
-from runner.core.manifest import Limits
+from runner.core.limits import Limits
 from runner.core.plurals import pluralize
 from runner.core.sandbox import SandboxSettings
 from runner.core.task import (

@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 # Matches the temporary file that a killed `write` leaves beside its target.
 HALF_WRITTEN = ".*.tmp"
@@ -67,6 +69,8 @@ def move(file: Path, target: Path) -> None:
             raise
         # git removes files of this name that a crash leaves among its objects.
         temporary = target.with_name(f"tmp_obj_{target.name}")
+        import shutil
+
         shutil.copy2(file, temporary)
         sync_folder(temporary)
         temporary.replace(target)
@@ -96,6 +100,8 @@ def sync_files(files: Sequence[Path]) -> None:
 
 @cache
 def _sync_pool() -> ThreadPoolExecutor:
+    from concurrent.futures import ThreadPoolExecutor
+
     # A run syncs files after every task; starting threads takes as long as one fsync.
     return ThreadPoolExecutor(_SYNC_THREADS, thread_name_prefix="fanin-sync")
 

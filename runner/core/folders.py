@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -34,6 +33,8 @@ def remove_folder(folder: Path) -> None:
 @contextmanager
 def temporary_folder(prefix: str) -> Iterator[Path]:
     """A folder that is removed at the end, as `remove_folder` does."""
+    import tempfile
+
     folder = Path(tempfile.mkdtemp(prefix=prefix))
     try:
         yield folder

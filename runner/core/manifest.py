@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import (
     Field,
 )
 
-from runner.core.documents import Document, Size, Text, UserDocument, digest_of
+from runner.core.documents import Document, Text, digest_of
+from runner.core.limits import Limits
 from runner.core.result import (
     MAX_QUESTIONS,
     Failure,
@@ -75,19 +76,6 @@ class BatchEntry(Document):
     def folder(self) -> str:
         """The name of its result folder: the index, since an id may contain `/` or `:`."""
         return f"{self.index:03d}"
-
-
-class Limits(UserDocument):
-    """Limits of a task's change (`files`, `size` in bytes) and of a run."""
-
-    files: Annotated[int, Field(ge=1)] = 100
-    size: Size = 4 * 2**20
-    max_cost_usd: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    max_rounds: Annotated[int, Field(ge=1)] = 100
-
-
-# Of work that a person answers for.
-NO_LIMITS = Limits(files=10**9, size=2**62)
 
 
 class Manifest(Document):

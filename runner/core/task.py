@@ -435,7 +435,9 @@ class Plan(BaseModel):
     setting, and `source` names all their formats.
     """
 
-    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(
+        frozen=True, arbitrary_types_allowed=True, defer_build=True
+    )
 
     path: str
     source: str

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import shlex
 from collections.abc import Callable, Iterable, Sequence
@@ -52,6 +51,8 @@ _EXPECTED = {
 
 def nearest(word: str, choices: Iterable[str]) -> str | None:
     """The choice closest to `word` in spelling, ignoring case; None if none is close."""
+    import difflib
+
     by_folded = {choice.casefold(): choice for choice in choices}
     matches = difflib.get_close_matches(
         word.casefold(), list(by_folded), n=1, cutoff=0.6

@@ -8,7 +8,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 
-from runner.core.manifest import NO_LIMITS, Manifest
+from runner.core.limits import NO_LIMITS
+from runner.core.manifest import Manifest
 from runner.core.result import Failure
 from runner.core.task import Task
 from runner.fan_in.spelled_alike import spelled_alike

@@ -17,7 +17,8 @@ from pathlib import Path
 from runner.attempt.attempt import AttemptContext, VerifyCommand, verify_commit
 from runner.config.settings import Settings
 from runner.core.errors import GitFailed, InvalidInput, UsageProblem
-from runner.core.manifest import NO_LIMITS, Manifest
+from runner.core.limits import NO_LIMITS
+from runner.core.manifest import Manifest
 from runner.core.result import FailureKind
 from runner.core.task import AgentSettings, Task
 from runner.fan_in import kept_refs

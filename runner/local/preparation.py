@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -280,6 +279,8 @@ def scratch_folder(journal: Journal, run: str, branch: str) -> Iterator[Path]:
     The journal names it before it exists, so that a crash cannot hide it.
     """
     name = f"{SCRATCH_PREFIX}{run}-{secrets.token_hex(4)}"
+    import tempfile
+
     scratch = Path(tempfile.gettempdir(), name)
     journal.record("run", run=run, branch=branch, scratch=str(scratch), pid=os.getpid())
     scratch.mkdir(mode=0o700)

@@ -8,7 +8,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from runner.agents import prompt
 from runner.core import gc_pause
 from runner.core.errors import InvalidInput, Problem, UsageProblem
 from runner.core.task import Owner, Plan, PlanSettings, Status, Task, TaskRules
@@ -322,6 +321,8 @@ def read_template(path: str | None, text: bytes | None) -> str | None:
             "commit it, or fix prompt_template",
         )
         raise InvalidInput([Problem(path, None, what, remedy)])
+    from runner.agents import prompt
+
     mistakes = prompt.template_problems(template)
     if mistakes:
         raise InvalidInput(Problem(path, line, what, "") for line, what in mistakes)

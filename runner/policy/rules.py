@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import islice, product
 
-from runner.core.manifest import Limits
+from runner.core.limits import Limits
 from runner.core.plurals import pluralize
 from runner.core.result import Failure, FailureKind
 from runner.core.task import Task

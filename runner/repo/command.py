@@ -7,7 +7,6 @@ import re
 import selectors
 import shlex
 import signal
-import tempfile
 import threading
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -241,6 +240,8 @@ def _spool() -> BinaryIO:
     """A file without a name, in memory where the system has such files."""
     if hasattr(os, "memfd_create"):
         return open(os.memfd_create("stdin"), "w+b")  # noqa: PTH123
+    import tempfile
+
     return cast("BinaryIO", tempfile.TemporaryFile())
 
 

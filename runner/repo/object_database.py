@@ -7,18 +7,21 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from runner.core.errors import GitFailed
 from runner.policy.change import GITLINK, REGULAR, SYMLINK, Change
 from runner.policy.redaction import Secrets
-from runner.repo import diff, merge_trees, secret_search
+from runner.repo import diff
 from runner.repo.answer_cache import AnswerCache, is_full_id
 from runner.repo.batch_process import Content, ObjectInfo, ObjectReader
 from runner.repo.command import Git
 from runner.repo.configuration import Configuration
-from runner.repo.merge_trees import Conflict
 from runner.repo.objects import Entries, Objects, parse_tree
 from runner.repo.tree_changes import Database, tree_changes
+
+if TYPE_CHECKING:
+    from runner.repo.merge_trees import Conflict
 
 # Bytes of a folder that this process reads faster than git starts.
 _MAX_FOLDER = 2**16
@@ -238,6 +241,8 @@ class ObjectDatabase:
         self, changes: Sequence[Change], secrets: Secrets
     ) -> tuple[str, str] | None:
         """(path, secret's name) of the first new path or new file with a secret."""
+        from runner.repo import secret_search
+
         return secret_search.first_secret(changes, secrets, self.reader)
 
 
@@ -301,6 +306,8 @@ class WritableDatabase(ObjectDatabase, ABC):
 
     def merge_trees(self, base: str, ours: str, theirs: str) -> str | Conflict:
         """The tree that git's three-way merge makes, or what it could not decide."""
+        from runner.repo import merge_trees
+
         drivers = self.configuration.merge_drivers
         return merge_trees.merge_trees(
             self.git, self.objects(), base, ours, theirs, drivers

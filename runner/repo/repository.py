@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runner.core import durable
 from runner.repo.answer_cache import AnswerCache, is_full_id
@@ -22,8 +22,10 @@ from runner.repo.configuration import Configuration
 from runner.repo.discovery import discover
 from runner.repo.object_database import WritableDatabase
 from runner.repo.objects import Objects, read_only
-from runner.repo.origin import Origin
-from runner.repo.quarantine import Quarantine
+
+if TYPE_CHECKING:
+    from runner.repo.origin import Origin
+    from runner.repo.quarantine import Quarantine
 
 # names that mean only themselves, however git is asked
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9/_.-]+")
@@ -80,6 +82,8 @@ class Repository(WritableDatabase):
     @property
     def origin(self) -> Origin:
         """The repository that agents' checkouts borrow from."""
+        from runner.repo.origin import Origin
+
         return Origin(
             self.git_dir.resolve(),
             self.configuration.object_format,
@@ -180,6 +184,8 @@ class Repository(WritableDatabase):
 
     def ignored_files(self, path: str) -> list[str]:
         """The files at or below `path` that git ignores and does not track."""
+        if self._is_tracked_file(path) and (self.root / path).is_file():
+            return []
         argv = ["ls-files", "-z", "--others", "--ignored", "--exclude-standard"]
         output = self.git.run([*argv, "--", f":(top,literal){path}"], ok=(0, 128))
         return [os.fsdecode(name) for name in output.split(b"\0") if name]
@@ -194,9 +200,18 @@ class Repository(WritableDatabase):
 
     def is_submodule(self, path: str) -> bool:
         """Whether the index has a submodule at `path`, checked out or not."""
+        if self._is_tracked_file(path):
+            return False
         argv = ["ls-files", "-z", "--stage", "--", f":(top,literal){path}"]
         output = self.git.run(argv, ok=(0, 128))
         return output.startswith(b"160000 ") and output.count(b"\0") == 1
+
+    def _is_tracked_file(self, path: str) -> bool:
+        """Whether the index had a file at `path` when it was first asked for."""
+        if "\n" in path:
+            return False
+        info = self.reader.info(f":0:{path}")
+        return info is not None and info.kind == "blob"
 
     def filtered_paths(
         self, tree: str, paths: Sequence[str], git: Git | None = None
@@ -215,6 +230,8 @@ class Repository(WritableDatabase):
         git = git or self.git
         if not filters:
             return []
+        import tempfile
+
         # With a temporary index, git reads the attributes from the tree and not from the
         # checked-out files.
         with tempfile.TemporaryDirectory(dir=self.private_folder()) as folder:
@@ -243,6 +260,8 @@ class Repository(WritableDatabase):
         subtree = f"{tree}:{folder}"
         if git.status(["cat-file", "-e", subtree]) != 0:
             return []
+        import tempfile
+
         with tempfile.TemporaryDirectory(dir=self.private_folder()) as temporary:
             lines = Path(temporary, "lines")
             text = "".join(f"{pattern}\n" for pattern in patterns)
@@ -309,6 +328,10 @@ class Repository(WritableDatabase):
     @contextmanager
     def quarantine(self) -> Iterator[Quarantine]:
         """A quarantine that is gone when the block ends; `adopt` what is to stay."""
+        import tempfile
+
+        from runner.repo.quarantine import Quarantine
+
         folder = tempfile.mkdtemp(prefix="quarantine-", dir=self.private_folder())
         quarantine = Quarantine(self, Path(folder))
         try:

@@ -9,14 +9,17 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
-from runner.core.manifest import BatchEntry
 from runner.core.result import (
     MAX_LIMIT_DAYS,
     Failure,
     FailureKind,
     RecordedLimit,
 )
+
+if TYPE_CHECKING:
+    from runner.core.manifest import BatchEntry
 
 # How long nothing starts after a limit that says no reset which counts.
 ASK_AGAIN = timedelta(minutes=15)

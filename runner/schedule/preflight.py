@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -317,6 +316,7 @@ def _missing(
     uses: Sequence[_AgentUse], plan: Plan, environ: Mapping[str, str]
 ) -> list[Problem]:
     """Programs and keys that this machine lacks, each once, where it is first named."""
+    import shutil
 
     def which(program: str) -> str | None:
         return shutil.which(program, path=environ.get("PATH"))

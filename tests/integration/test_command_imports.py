@@ -48,6 +48,28 @@ except SystemExit:
 """
 
 
+_COUNT_GIT = """
+import subprocess, sys
+sys.argv = ["fanin", *sys.argv[1:]]
+started = []
+class Popen(subprocess.Popen):
+    def __init__(self, argv, **options):
+        # git -c KEY=VALUE … COMMAND: the first word that follows no option
+        words = iter(argv[1:])
+        while (word := next(words)).startswith("-"):
+            if word in {"-c", "-C"}:
+                next(words)
+        started.append(word)
+        super().__init__(argv, **options)
+subprocess.Popen = Popen
+from runner.cli import main
+try:
+    main()
+except SystemExit:
+    print("\\n::", *started)
+"""
+
+
 def loaded(project: Project, *argv: str) -> set[str]:
     """Every module that is loaded when the command has ended with 0, 1 or 2."""
     told = subprocess.run(
@@ -130,6 +152,15 @@ def test_a_command_loads_only_the_libraries_that_it_uses(
     assert loaded(planned, *argv) & SLOW <= used
 
 
+@pytest.mark.parametrize("command", ["status", "check", "graph"])
+def test_a_command_that_reads_loads_no_slow_module_of_python(
+    planned: Project, command: str
+) -> None:
+    slow = {"asyncio", "concurrent.futures", "difflib", "email", "http", "logging"}
+    slow |= {"importlib.metadata", "multiprocessing", "socket", "ssl", "tempfile"}
+    assert not loaded(planned, command) & slow
+
+
 def test_no_command_looks_for_plugins_of_pydantic(planned: Project) -> None:
     # Reading the metadata of all installed packages takes a tenth of the start.
     told = subprocess.run(
@@ -142,12 +173,48 @@ def test_no_command_looks_for_plugins_of_pydantic(planned: Project) -> None:
     assert told.stdout.rpartition(":: ")[2].strip() == "0"
 
 
+@pytest.mark.parametrize(
+    ("argv", "started"),
+    [
+        (["status"], ["cat-file"]),
+        (["log", "A"], ["cat-file"]),
+        (["show", "A"], ["cat-file", "for-each-ref", "log"]),
+        (["graph"], ["cat-file"]),
+        (["check"], ["cat-file", "ls-tree", "status"]),
+    ],
+)
+def test_a_command_that_reads_starts_no_more_git_processes_than_it_must(
+    planned: Project, argv: list[str], started: list[str]
+) -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", _COUNT_GIT, *argv],
+        cwd=planned.root,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stdout.rpartition("\n:: ")[2].split() == started
+
+
 @pytest.mark.parametrize("argv", [["status"], ["check"], ["log", "A"]], ids=" ".join)
 def test_a_command_that_starts_no_agent_loads_no_preset(
     planned: Project, argv: list[str]
 ) -> None:
     presets = {"claude", "codex", "gemini", "opencode", "copilot", "aider"}
     assert not loaded(planned, *argv) & {f"runner.agents.{name}" for name in presets}
+
+
+def test_a_version_of_pydantic_may_ask_more_of_what_looks_for_plugins(
+    project: Project,
+) -> None:
+    program = (
+        "import sys; sys.argv = ['fanin', '--version']; import contextlib, runner.cli\n"
+        "with contextlib.suppress(SystemExit): runner.cli.main()\n"
+        "from pydantic.plugin import _loader; assert _loader.get_plugins() == ()\n"
+        "assert _loader.PYDANTIC_ENTRY_POINT_GROUP == 'pydantic'\n"
+        "import importlib; assert importlib.import_module('pydantic.plugin._loader').__file__"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=project.root, check=True)
 
 
 def test_what_only_a_run_in_progress_needs_is_not_loaded_without_one(

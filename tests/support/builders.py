@@ -11,7 +11,8 @@ import pytest
 from hypothesis import settings
 
 from runner.core.errors import InvalidInput
-from runner.core.manifest import BatchEntry, Limits, Manifest
+from runner.core.limits import Limits
+from runner.core.manifest import BatchEntry, Manifest
 from runner.core.result import Result
 from runner.core.task import AgentSettings, Plan, Task
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -584,7 +585,7 @@ def test_a_plug_in_adds_an_agent_but_cannot_replace_a_built_in_one(
         for name in ("plugged", "claude")
     ]
     monkeypatch.setattr(
-        agents,
+        importlib.metadata,
         "entry_points",
         lambda group, name=None: [p for p in points if name in {None, p.name}],
     )
@@ -597,7 +598,9 @@ def test_a_plug_in_that_cannot_be_loaded_is_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     point = EntryPoint("plugged", "no_such_module:AGENT", agents.ENTRY_POINTS)
-    monkeypatch.setattr(agents, "entry_points", lambda group, name=None: [point])
+    monkeypatch.setattr(
+        importlib.metadata, "entry_points", lambda group, name=None: [point]
+    )
     with pytest.raises(
         UsageProblem,
         match="the agent 'plugged' of no_such_module:AGENT cannot be loaded",

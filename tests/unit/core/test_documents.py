@@ -13,7 +13,8 @@ import pytest
 from pydantic import ValidationError
 
 from runner.core.documents import duration_text, parse_duration, parse_size
-from runner.core.manifest import Limits, Manifest
+from runner.core.limits import Limits
+from runner.core.manifest import Manifest
 from runner.core.result import Failure, FailureKind, Usage
 from runner.core.task import AgentSettings, Status, Task, TaskFields
 from tests.support.builders import TREE, entry, manifest, plan, result, task

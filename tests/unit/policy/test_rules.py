@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from runner.config.settings import PROTECTED, Settings
-from runner.core.manifest import Limits
+from runner.core.limits import Limits
 from runner.core.result import Failure, FailureKind
 from runner.policy import globs, paths
 from runner.policy.change import EXECUTABLE, GITLINK, REGULAR, SYMLINK, Change

@@ -100,3 +100,31 @@ def test_the_git_folder_of_a_linked_work_tree_is_named_without_a_way_back(
     git.run(["worktree", "add", "-q", str(linked)])
     found = Repository(linked, os.environ).git_dir
     assert found == (main / ".git").resolve()
+
+
+def test_ignored_files_and_submodules_are_those_of_git_also_where_the_index_answers(
+    tmp_path: Path,
+) -> None:
+    git = isolated_git(tmp_path)
+    git.run(["init", "-q"])
+    (tmp_path / ".gitignore").write_text("*.yml\n")
+    for name in ("tracked.yml", "new.yml", "folder.yml"):
+        (tmp_path / name).write_text("x")
+    git.run(["add", "-f", "tracked.yml", "folder.yml"])
+    entry = f"160000,{'1' * 40},module"
+    git.run(["update-index", "--add", "--cacheinfo", entry])
+    # a folder has taken the place of a file
+    (tmp_path / "folder.yml").unlink()
+    (tmp_path / "folder.yml").mkdir()
+    (tmp_path / "folder.yml" / "a.yml").write_text("x")
+    repo = Repository(tmp_path, os.environ)
+    assert repo.ignored_files("tracked.yml") == []
+    assert repo.ignored_files("new.yml") == ["new.yml"]
+    assert repo.ignored_files("folder.yml") == ["folder.yml/a.yml"]
+    assert [
+        repo.is_submodule(name) for name in ("tracked.yml", "module", "new.yml")
+    ] == [
+        False,
+        True,
+        False,
+    ]

@@ -10,7 +10,7 @@ import pytest
 
 from runner import agents
 from runner.config.settings import Settings, load
-from runner.core.manifest import Limits
+from runner.core.limits import Limits
 from runner.core.task import AgentSettings, Plan, Status, Task
 from runner.plan.progress import Progress
 from runner.plan.records import Record
