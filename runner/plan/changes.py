@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -124,7 +125,12 @@ Change = Annotated[
     FailedAttempt | GrantedAttempt | SkippedTask | GateChange | AnsweredQuestion,
     Field(discriminator="kind"),
 ]
-_CHANGES = TypeAdapter(tuple[Change, ...])
+
+
+@cache
+def _adapter() -> TypeAdapter[tuple[Change, ...]]:
+    """Reads changes. Built when there are some."""
+    return TypeAdapter(tuple[Change, ...])
 
 
 @dataclass(frozen=True)
@@ -149,7 +155,7 @@ class Applied:
 def parse_changes(document: object) -> tuple[Change, ...]:
     """The changes of a JSON array. TypeError if it is none."""
     try:
-        return _CHANGES.validate_python(document)
+        return _adapter().validate_python(document)
     except ValidationError as error:
         raise TypeError(str(error)) from None
 

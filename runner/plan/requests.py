@@ -11,7 +11,8 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from functools import cache
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
@@ -316,9 +317,13 @@ ProgressRequest = (
 )
 FileRequest = UndoRequest | AcceptRequest
 Request = ProgressRequest | FileRequest
-_REQUEST: TypeAdapter[Request] = TypeAdapter(
-    Annotated[Request, Field(discriminator="kind")]
-)
+
+
+@cache
+def _adapter() -> TypeAdapter[Request]:
+    """Reads a request of any kind. Built when there is one."""
+    any_request: Any = Annotated[Request, Field(discriminator="kind")]
+    return TypeAdapter(any_request)
 
 
 @dataclass(frozen=True)
@@ -336,7 +341,7 @@ class Decision:
 def parse_request(text: bytes) -> Request:
     """The request in a JSON text. ValueError if it is none, or of a newer fanin."""
     try:
-        return _REQUEST.validate_json(text)
+        return _adapter().validate_json(text)
     except ValidationError as error:
         raise ValueError(str(error)) from None
 

@@ -419,5 +419,7 @@ def _mode(path: Path) -> str:
 
 def _git_dir(repo: Repository, folder: Path) -> Path:
     """The work tree's own git directory."""
+    if folder == repo.root:
+        return repo.own_git_dir
     argv = ["-C", str(folder), "rev-parse", "--absolute-git-dir"]
     return Path(repo.git.text(argv).strip())

@@ -230,3 +230,32 @@ def test_what_is_slow_to_import_waits_until_it_is_used(
     ).stdout.split()
     assert module in imported
     assert not late & set(imported)
+
+
+# Of defaults and constants, which are made at the import.
+_BUILT_FOR_VALUES = {"Limits", "PlanSettings", "SandboxSettings", "AgentSettings"}
+_BUILT_FOR_VALUES |= {"Failure", "RunLimits", "Usage", "UsageReport"}
+
+
+def test_an_import_builds_no_validator_that_a_command_may_not_need() -> None:
+    program = """
+import sys
+from pydantic import BaseModel, TypeAdapter
+import runner.cli.jobs, runner.cli.run, runner.local.run, runner.ui.plan_json
+pending, built = [BaseModel], []
+while pending:
+    for model in pending.pop().__subclasses__():
+        pending.append(model)
+        if model.__module__.startswith("runner.") and model.__pydantic_complete__:
+            built.append(model.__qualname__)
+for name, module in list(sys.modules.items()):
+    if name.startswith("runner."):
+        built += [
+            f"{name}.{key}" for key, value in vars(module).items()
+            if isinstance(value, TypeAdapter)
+        ]
+print(*built)
+"""
+    argv = [sys.executable, "-c", program]
+    told = subprocess.run(argv, capture_output=True, text=True, check=True)
+    assert set(told.stdout.split()) <= _BUILT_FOR_VALUES
