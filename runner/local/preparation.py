@@ -159,6 +159,8 @@ def include_notes(repo: Repository, settings: Settings) -> list[str]:
     names it. InvalidInput for what no checkout gets.
     """
     patterns = (*settings.include, *work_tree_include(repo.root))
+    if not patterns:
+        return []
     return included_files.look(patterns, repo.origin, settings.env.values()).notes
 
 
