@@ -45,7 +45,7 @@ _MIB, _GIB = 2**20, 2**30
 _SEED = 7
 PLAN = '{"version": 1, "tasks": [{"id": "A", "title": "a"}]}\n'
 AGENT = f"for n in $(seq {CHANGED}); do echo changed >>d00000/f$n; done"
-SETTINGS = f'agent: {{command: [sh, -c, "{AGENT}"]}}\n'
+SETTINGS = f'sandbox: off\nagent: {{command: [sh, -c, "{AGENT}"]}}\n'
 CLONES = {
     "whole": ("--no-local",),
     "sparse": ("--no-local", "--sparse"),

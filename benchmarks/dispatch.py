@@ -136,6 +136,7 @@ def _project(
     (repo / "tasks.yml").write_text(json.dumps({"version": 1, "tasks": tasks}))
     settings = {
         "agent": {"command": ["true"] if seconds is None else ["sleep", str(seconds)]},
+        "sandbox": "off",
         "parallel": True,
         "schedule": schedule,
         "max_concurrent": SLOTS,

@@ -128,6 +128,7 @@ def _make(repo: Path, schedule: str, kind: Kind, tasks: int) -> None:
         command = ["sh", "-c", script]
     settings = {
         "agent": {"command": command},
+        "sandbox": "off",
         "parallel": True,
         "max_concurrent": SLOTS,
         "schedule": schedule,

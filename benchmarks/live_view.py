@@ -180,6 +180,7 @@ def _project(where: Path, command: list[str], load: _Load) -> Path:
     (repo / "tasks.yml").write_text(json.dumps({"version": 1, "tasks": tasks}))
     settings = {
         "agent": {"command": command},
+        "sandbox": "off",
         "parallel": True,
         "max_concurrent": load.agents,
     }

@@ -162,6 +162,7 @@ class Project:
             for name, job in graph.items()
         ]
         whole = {
+            "sandbox": "off",
             "parallel": True,
             "schedule": "rolling",
             "max_concurrent": case.slots,

@@ -297,6 +297,7 @@ def _fanin(
         for place, (name, job) in enumerate(graph.items())
     ]
     settings = {
+        "sandbox": "off",
         "parallel": True,
         "max_concurrent": slots,
         "schedule": schedule,

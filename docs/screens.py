@@ -301,7 +301,8 @@ def is_in_the_middle(text: str) -> bool:
 
 def comparable(text: str, columns: int = COLUMNS) -> list[str]:
     """The lines of a screen in an order of their own, without what differs from run to
-    run: times, commits, names of runs.
+    run: times, commits, names of runs. The line of a run's time is left out: a fast run
+    has none.
     """
     lines = []
     joined = ""
@@ -312,7 +313,9 @@ def comparable(text: str, columns: int = COLUMNS) -> list[str]:
             lines.append(joined)
             joined = ""
     lines.append(joined)
-    return sorted(_without_times(line) for line in lines)
+    return sorted(
+        _without_times(line) for line in lines if not line.startswith("time: ")
+    )
 
 
 def _without_times(line: str) -> str:

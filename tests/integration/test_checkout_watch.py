@@ -68,9 +68,16 @@ def test_each_change_beside_a_run_is_named_with_the_attempt_that_ran_meanwhile(
     project: Project, schedule: str
 ) -> None:
     tasks = []
+    landed = "README.md"
     for task_id, (script, _) in CHANGES.items():
-        own = f"echo {task_id} >own-{task_id}"
-        tasks.append({"id": task_id, "agent": agent(project, f"{script}; {own}")})
+        # A landing locks the index, which git of an agent does not wait for.
+        seen = f'git -C "$0" cat-file -e main:{landed} 2>&-'
+        wait = f"until {seen}; do sleep 0.02; done"
+        landed = f"own-{task_id}"
+        own = f"echo {task_id} >{landed}"
+        tasks.append(
+            {"id": task_id, "agent": agent(project, f"{wait}; {script}; {own}")}
+        )
     project.plan(tasks, schedule=schedule, max_concurrent=1)
     project.run(observer := Quiet())
     assert set(project.states("main").values()) == {"completed"}

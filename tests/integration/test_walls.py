@@ -128,8 +128,9 @@ def test_a_run_that_requires_walls_is_refused_without_bubblewrap(
         (path / program).symlink_to(f"/usr/bin/{program}")
     project.plan([{"id": "A", "do": ["write a.txt: a"]}])
     plain = (project.root / "fanin.yml").read_text()
-    for setting in ("sandbox: require", "tasks: {A: {sandbox: require}}"):
-        project.write("fanin.yml", f"{plain}{setting}\n")
+    required = plain.replace("sandbox: 'off'", "sandbox: require")
+    for settings in (required, f"{plain}tasks: {{A: {{sandbox: require}}}}\n"):
+        project.write("fanin.yml", settings)
         refused = project.cli("run", env={"PATH": str(path)})
         assert refused.returncode == 3
         assert "bubblewrap is not installed" in refused.stderr
