@@ -34,11 +34,10 @@ _STEP = 5  # seconds of an estimate
 def frame(view: RunView, width: int, height: int, now: float) -> list[Line]:
     """The lines for a screen of so many columns and rows at the time `now`.
 
-    Never more than the screen has; the painter cuts them to its width.
+    Never more than the screen has; the painter cuts them to its width. Before a run has
+    begun, as while an earlier one is finished, only what goes on.
     """
-    if view.start is None:
-        return []
-    lines = [_header(view), *_progress(view, now)]
+    lines = [] if view.start is None else [_header(view), *_progress(view, now)]
     verifying = list(view.verifying.values())
     more_verifies = len(verifying[1:_MAX_VERIFIES])
     rows = max(1, min(height - _OTHER_ROWS - more_verifies, height // 2))

@@ -89,6 +89,18 @@ def test_nothing_is_shown_before_the_run_starts() -> None:
     assert frame(RunView(), 80, 24, NOW) == []
 
 
+def test_what_a_run_finishes_of_an_earlier_one_is_shown_before_it_starts() -> None:
+    view = RunView()
+    view.apply(
+        VerifyStarted(
+            time=START, batch="b", commit=COMMIT, command="pytest", tasks=("A",)
+        )
+    )
+    assert shown(view) == ["  ◆ verify  1:15  A  pytest"]
+    view.apply(VerifyEnded(batch="b", commit=COMMIT, seconds=1))
+    assert shown(view) == []
+
+
 def test_the_header_names_plan_branch_agent_and_limits() -> None:
     view = run(1, max_concurrent=8, limits={"max_cost_usd": 5, "max_attempts": 3})
     assert shown(view)[0] == (
