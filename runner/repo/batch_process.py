@@ -19,8 +19,13 @@ from runner.repo.command import Git, Process
 T = TypeVar("T")
 _CAT_FILE = ("cat-file", "--batch-command")
 _UPDATE_REF = ("update-ref", "--create-reflog", "-m", "fanin", "--stdin")
-# questions that surely fit into a pipe, so that both sides never wait for each other
-_BATCH_SIZE = 256
+# What surely fits into a pipe, so that both sides never wait for each other: the bytes of
+# questions, or of the first lines of their answers. Linux has pipes of 8 KiB where a user
+# has many.
+_MAX_BATCH = 2**12
+_ANSWER = (
+    80  # bytes beside the name: the command, or the id, type and size of an object
+)
 _PIECE_SIZE = 2**20  # bytes of an object that are in memory at once
 
 
@@ -158,8 +163,7 @@ class ObjectReader:
         """Each name with the first line of its answer; the caller reads the rest."""
         if any("\n" in name for name in names):
             raise ValueError("the name of a git object has no line end")
-        for start in range(0, len(names), _BATCH_SIZE):
-            batch = names[start : start + _BATCH_SIZE]
+        for batch in _batches(names):
             requests = "".join(f"{command} {name}\n" for name in batch)
             try:
                 stream = self._process.send(requests)
@@ -167,6 +171,21 @@ class ObjectReader:
                 raise _ended_early() from None
             for name in batch:
                 yield name, _read_info(stream), stream
+
+
+def _batches(names: Sequence[str]) -> Iterator[list[str]]:
+    """The names in the groups in which they are asked for. A long one is alone."""
+    batch: list[str] = []
+    size = 0
+    for name in names:
+        length = len(name.encode("utf-8", "surrogateescape")) + _ANSWER
+        if batch and size + length > _MAX_BATCH:
+            yield batch
+            batch, size = [], 0
+        batch.append(name)
+        size += length
+    if batch:
+        yield batch
 
 
 def _read_info(stream: IO[bytes]) -> ObjectInfo | None:

@@ -19,7 +19,7 @@ _DELTA_HEAD = 32
 
 
 class PackRefused(ValueError):
-    """The file is not a git pack, ends early, or expands to more than the limit."""
+    """The file is not a git pack alone, ends early, or expands to more than the limit."""
 
 
 def expanded_size(stream: IO[bytes], limit: int, hash_length: int = 20) -> int:
@@ -37,6 +37,10 @@ def expanded_size(stream: IO[bytes], limit: int, hash_length: int = 20) -> int:
         total += _object_size(reader, limit - total, hash_length)
         if total > limit:
             raise PackRefused(f"it expands to more than {limit:,} bytes")
+    reader.take(hash_length)  # the checksum, which git compares
+    # `git unpack-objects` would not say so.
+    if not reader.is_at_end():
+        raise PackRefused("something follows the pack")
     return total
 
 
@@ -96,6 +100,9 @@ class _Reader:
             self._buffer += self._read_piece()
         taken, self._buffer = self._buffer[:count], self._buffer[count:]
         return taken
+
+    def is_at_end(self) -> bool:
+        return not self._buffer and not self._stream.read(1)
 
     def take_byte(self) -> int:
         return self.take(1)[0]

@@ -191,7 +191,6 @@ def test_what_names_a_place_outside_of_the_attempt_is_not_followed(
             f"write .git/worktrees/x/gitdir: {home}/.git",
         ],
         "refs": [
-            "rename .git/refs/heads: .git/refs/mine",
             f"link .git/refs/heads: {home}/.git/refs/heads",
         ],
         "objects": [

@@ -7,6 +7,7 @@ GitHub would run them, from the shipped workflow.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -404,6 +405,7 @@ def test_a_run_waits_for_a_usage_limit_and_a_schedule_goes_on_with_it(
     assert [entry["task"] for entry in jobs.matrix(chosen)] == ["T1"], (
         "one agent asks whether the limit has reset"
     )
+    time.sleep(1)  # times are told in seconds
     jobs.tasks(chosen)
     merged = jobs.merge(chosen)
     # It has not. Nothing landed, and the next one knows until when to wait.

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -82,12 +83,14 @@ pathlib.Path("seen.txt").write_bytes(log)
 
 
 def test_a_run_works_within_walls_and_says_which_stand(
-    project: Project, tmp_path: Path
+    project: Project, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """Agent, set-up, the task's verify and that of the merged tree see no work tree."""
     hidden = f"! ls {project.root}/README.md && test -f README.md"
     write = "touch $HOME/new && touch $HOME/notes/new"
-    own = 'test "$(ls /tmp | wc -l)" -le 3'
+    beside = tempfile.mkdtemp(prefix="fanin-beside-", dir="/tmp")
+    request.addfinalizer(lambda: Path(beside).rmdir())
+    own = f"! test -e {beside}"
     home = tmp_path / "home"
     (home / "notes").mkdir(parents=True)
     (home / "notes/large").write_bytes(bytes(300_000))

@@ -112,3 +112,9 @@ def test_a_name_with_a_line_end_is_refused_and_asks_nothing(
     with pytest.raises(ValueError, match="no line end"):
         reader.info("HEAD\nHEAD")
     assert not reader.is_running
+
+
+def test_long_names_of_what_is_missing_fill_no_pipe(reader: ObjectReader) -> None:
+    """Git repeats such a name: both sides would wait for each other."""
+    names = [f"HEAD:{number}/{'deep/' * 600}" for number in range(100)]
+    assert reader.infos(names) == [None] * len(names)
