@@ -65,7 +65,7 @@ _CHUNKS_PER_TURN = 64
 _PIPE_SIZE = 2**20
 # After a read of more than this many bytes, wait this many seconds: a few long reads
 # cost less than many short ones.
-_LARGE_READ, _READ_PAUSE = 2**15, 0.008
+_LARGE_READ, _READ_PAUSE = 2**11, 0.008
 _VERSION_TIMEOUT = 20
 # How often processes are searched for, and the seconds in between: exec takes less.
 _MAX_SEARCHES, _SEARCH_PAUSE = 10, 0.01
