@@ -12,14 +12,9 @@ from pathlib import Path
 from runner.policy.change import GITLINK
 from runner.repo.answer_cache import is_full_id
 from runner.repo.batch_process import Content, ObjectInfo
-from runner.repo.objects import parse_tree
+from runner.repo.objects import commit_links, file_of, parse_tree
 
 _HEADER = 64  # bytes; a header is shorter
-
-
-def file_of(folder: Path, object_id: str) -> Path:
-    """Where the folder has the object as a file of its own."""
-    return folder / object_id[:2] / object_id[2:]
 
 
 def info(folder: Path, name: str) -> ObjectInfo | None:
@@ -76,6 +71,4 @@ def _links(folder: Path, object_id: str) -> list[str]:
     if whole.kind == "tree":
         entries = parse_tree(whole.data, len(object_id) // 2)
         return [each for _, (mode, each) in entries if mode != GITLINK]
-    header = whole.data.partition(b"\n\n")[0].decode("ascii", "replace")
-    fields = [line.partition(" ") for line in header.splitlines()]
-    return [each for name, _, each in fields if name in {"tree", "parent"}]
+    return [each for _, each in commit_links(whole.data)]

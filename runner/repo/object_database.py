@@ -17,7 +17,7 @@ from runner.repo.answer_cache import AnswerCache, is_full_id
 from runner.repo.batch_process import Content, ObjectInfo, ObjectReader
 from runner.repo.command import Git
 from runner.repo.configuration import Configuration
-from runner.repo.objects import Entries, Objects, parse_tree
+from runner.repo.objects import Entries, Objects, commit_links, parse_tree
 from runner.repo.tree_changes import Database, tree_changes
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class ObjectDatabase:
             if info is not None and info.kind == "commit":
                 (commit,) = self.contents([revision])
                 if commit is not None:
-                    return commit.data.split(None, 2)[1].decode("ascii")
+                    return dict(commit_links(commit.data))["tree"]
         return self.git.text(["rev-parse", f"{revision}^{{tree}}"]).strip()
 
     def is_tree(self, object_id: str) -> bool:

@@ -227,6 +227,11 @@ def _edit_of(changes: Mapping[str, Entry | None]) -> _Edit:
     return root
 
 
+def file_of(folder: Path, object_id: str) -> Path:
+    """Where a folder of objects has the object as a file of its own."""
+    return folder / object_id[:2] / object_id[2:]
+
+
 def write_loose(
     folder: Path,
     object_id: str,
@@ -235,7 +240,7 @@ def write_loose(
     write_file: WriteFile | None = None,
 ) -> None:
     """Give the object a file of its own below the folder of objects, if it has none."""
-    path = folder / object_id[:2] / object_id[2:]
+    path = file_of(folder, object_id)
     if not path.exists():
         path.parent.mkdir(exist_ok=True)
         # level 1: most of these objects live for one batch
@@ -274,6 +279,13 @@ def parse_tree(data: bytes, id_length: int) -> Iterator[tuple[bytes, Entry]]:
         object_id = data[end + 1 : end + 1 + id_length].hex()
         yield data[space + 1 : end], (mode, object_id)
         start = end + 1 + id_length
+
+
+def commit_links(data: bytes) -> list[tuple[str, str]]:
+    """What a commit's header names: ("tree", its id), then ("parent", its id) for each."""
+    header = data.partition(b"\n\n")[0].decode("ascii", "replace")
+    fields = [line.partition(" ") for line in header.splitlines()]
+    return [(name, each) for name, _, each in fields if name in {"tree", "parent"}]
 
 
 def encode_tree(entries: Entries) -> bytes:

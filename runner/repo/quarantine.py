@@ -10,10 +10,10 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 from runner.core import durable
 from runner.core.folders import remove_folder
@@ -22,12 +22,13 @@ from runner.repo import loose_objects, pack_writer
 from runner.repo.answer_cache import AnswerCache
 from runner.repo.batch_process import Content, ObjectInfo, ObjectReader
 from runner.repo.object_database import ObjectDatabase, WritableDatabase
-from runner.repo.objects import Objects
+from runner.repo.objects import Objects, file_of
 from runner.repo.origin import alternates
 
 if TYPE_CHECKING:
     from runner.repo.repository import Repository
 
+T = TypeVar("T")
 _UNPACK_LIMIT = 100  # objects: git's own default of fetch.unpackLimit
 
 
@@ -59,32 +60,34 @@ class Quarantine(WritableDatabase):
         remove_folder(self.folder)
 
     def infos(self, names: Sequence[str]) -> list[ObjectInfo | None]:
-        if not self._may_ask_repository():
-            return super().infos(names)
-        own = {name: loose_objects.info(self.folder, name) for name in names}
-        others = [name for name in names if own[name] is None]
-        infos = self._repository.infos(others) if others else []
-        if None in infos:
-            return super().infos(names)
-        found = own | dict(zip(others, infos, strict=True))
-        return [found[name] for name in names]
+        repository = self._repository
+        found = self._without_own_process(names, loose_objects.info, repository.infos)
+        return super().infos(names) if found is None else found
 
     def contents(self, names: Sequence[str]) -> list[Content | None]:
-        if not self._may_ask_repository():
-            return super().contents(names)
-        own = {name: loose_objects.content(self.folder, name) for name in names}
-        others = [name for name in names if own[name] is None]
-        contents = self._repository.contents(others) if others else []
-        if None in contents:
-            return super().contents(names)
-        found = own | dict(zip(others, contents, strict=True))
-        return [found[name] for name in names]
+        repository = self._repository
+        read = loose_objects.content
+        found = self._without_own_process(names, read, repository.contents)
+        return super().contents(names) if found is None else found
 
-    def _may_ask_repository(self) -> bool:
-        """Whether a process of the quarantine's own can perhaps be saved: what is asked
-        for is in a file of its own, or in the repository, whose reader runs already.
+    def _without_own_process(
+        self,
+        names: Sequence[str],
+        read: Callable[[Path, str], T | None],
+        ask: Callable[[Sequence[str]], Sequence[T | None]],
+    ) -> list[T | None] | None:
+        """The answers, where all that is asked for is in a file of its own or in the
+        repository, whose reader runs already. None: ask a process of the quarantine.
         """
-        return not self.reader.is_running and not self._has_packs()
+        if self.reader.is_running or self._has_packs():
+            return None
+        found = {name: read(self.folder, name) for name in names}
+        others = [name for name in names if found[name] is None]
+        answers = ask(others) if others else []
+        if None in answers:
+            return None
+        found |= dict(zip(others, answers, strict=True))
+        return [found[name] for name in names]
 
     def _has_packs(self) -> bool:
         return any((self.folder / "pack").iterdir())
@@ -192,9 +195,9 @@ class Quarantine(WritableDatabase):
         durable.checkpoint("before objects")
         objects = self._repository.object_folder
         files = [
-            loose_objects.file_of(self.folder, object_id)
+            file_of(self.folder, object_id)
             for object_id in sorted(object_ids)
-            if not loose_objects.file_of(objects, object_id).exists()
+            if not file_of(objects, object_id).exists()
         ]
         durable.sync_files(files)
         for file in files:

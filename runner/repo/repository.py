@@ -21,7 +21,7 @@ from runner.repo.command import (
 from runner.repo.configuration import Configuration
 from runner.repo.discovery import discover
 from runner.repo.object_database import WritableDatabase
-from runner.repo.objects import Objects, read_only
+from runner.repo.objects import Objects, commit_links, read_only
 
 if TYPE_CHECKING:
     from runner.repo.origin import Origin
@@ -165,9 +165,7 @@ class Repository(WritableDatabase):
         (content,) = self.contents([commit]) if is_full_id(commit) else (None,)
         if content is None or content.kind != "commit":
             return []
-        header = content.data.partition(b"\n\n")[0].decode("ascii", "replace")
-        fields = [line.partition(" ") for line in header.splitlines()]
-        return [value for name, _, value in fields if name == "parent"]
+        return [each for name, each in commit_links(content.data) if name == "parent"]
 
     def is_valid_branch_name(self, name: str) -> bool:
         """Whether git accepts the name for a branch. HEAD and full refs are refused."""
