@@ -15,11 +15,8 @@ from runner.core.folders import remove_folder
 from runner.repo.command import AUTHOR, isolated_git
 from runner.repo.origin import Origin, alternates
 
-_ON_DEMAND = (
-    "objects/pack",
-    "refs/heads",
-    "refs/tags",
-)  # git makes them when it needs them
+# git makes them when it needs them
+_ON_DEMAND = ("objects/pack", "refs/heads", "refs/tags")
 _SHALLOW = "shallow"
 _NAME, _EMAIL = "fanin agent", AUTHOR["GIT_AUTHOR_EMAIL"]
 # Of the commits that an agent makes in its checkout, as git writes authors.

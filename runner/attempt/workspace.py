@@ -162,6 +162,11 @@ class Workspace:
         return _index_in(self.folder)
 
     @property
+    def object_format(self) -> str:
+        """`sha1` or `sha256`, as the base's id has it."""
+        return "sha1" if len(self.base) == _SHA1_LENGTH else "sha256"
+
+    @property
     def number_of_files(self) -> int:
         """How many files the index has, by its header. To be asked before the agent."""
         with self.index.open("rb") as file:
@@ -341,7 +346,7 @@ def _write_small_tree(workspace: Workspace) -> tuple[str, tuple[str, ...]] | Non
     """Write the tree of the index, and say which of its objects the base lacks; None if
     git has to, as where the index is large or was not the base's before the agent.
     """
-    algorithm = "sha1" if len(workspace.base) == _SHA1_LENGTH else "sha256"
+    algorithm = workspace.object_format
     before = _index_data(workspace.index, workspace.index_record)
     old_files = index_trees.read_index(before, algorithm) if before else None
     index = (workspace.capture / "index").read_bytes()
@@ -799,8 +804,7 @@ def _small_pack(workspace: Workspace, object_ids: Sequence[str]) -> bytes:
         if content is None:
             raise GitFailed(["pack-objects"], 128, f"{object_id} is gone")
         objects.append(content)
-    algorithm = "sha1" if len(workspace.base) == _SHA1_LENGTH else "sha256"
-    return pack_writer.make_pack(objects, algorithm)
+    return pack_writer.make_pack(objects, workspace.object_format)
 
 
 def append_pack(workspace: Workspace, revisions: str, sink: BinaryIO) -> None:
