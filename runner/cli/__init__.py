@@ -61,6 +61,10 @@ SECTIONS: dict[str, dict[str, str]] = {
         "comment": "jobs",
     },
 }
+# The name of each command → its module.
+_MODULES = {
+    name: module for names in SECTIONS.values() for name, module in names.items()
+}
 
 # A git hook that starts fanin has these set for the hook's own repository.
 _INHERITED_GIT = (
@@ -88,15 +92,14 @@ class SectionedGroup(click.Group):
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's
-        return sorted(_modules())
+        return sorted(_MODULES)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        modules = _modules()
         # click guesses among `commands` what a name that does not exist should be.
-        names = [cmd_name] if cmd_name in modules else [*modules]
+        names = [cmd_name] if cmd_name in _MODULES else [*_MODULES]
         for name in names:
             if name not in self.commands:
-                module = importlib.import_module(f"runner.cli.{modules[name]}")
+                module = importlib.import_module(f"runner.cli.{_MODULES[name]}")
                 for command in module.COMMANDS:
                     self.add_command(command)
         return super().get_command(ctx, cmd_name)
@@ -113,7 +116,7 @@ class SectionedGroup(click.Group):
         ctx: click.Context,
         formatter: click.HelpFormatter,
     ) -> None:
-        width = max(map(len, _modules()))
+        width = max(map(len, _MODULES))
         for title, names in SECTIONS.items():
             rows = []
             for name in names:
@@ -142,14 +145,6 @@ class SectionedGroup(click.Group):
 def fanin(ctx: click.Context, repo: str) -> None:
     """Run coding agents in parallel over a plan of tasks; land each batch as one commit."""
     ctx.obj = repo
-
-
-def _modules() -> dict[str, str]:
-    """The name of each command → its module."""
-    modules: dict[str, str] = {}
-    for commands in SECTIONS.values():
-        modules |= commands
-    return modules
 
 
 def main() -> NoReturn:
