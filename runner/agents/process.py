@@ -502,8 +502,7 @@ class _Recorder:
     @property
     def is_woken(self) -> bool:
         """Whether output and the program's exit end a wait; a file that grows does not."""
-        has_pipe = self._is_open and self._exit_fd is not None
-        return has_pipe and self._growing is None
+        return self._exit_fd is not None and self._growing is None
 
     def pump(self, seconds: float) -> bool:
         """Record the available output; return whether there was any.

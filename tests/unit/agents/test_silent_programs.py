@@ -34,9 +34,9 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float | None]:
     return found
 
 
-def run(folder: Path, stdout: Path | None) -> None:
+def run(folder: Path, stdout: Path | None, program: str = SLEEP) -> None:
     ended = process.run(
-        [sys.executable, "-c", SLEEP],
+        [sys.executable, "-c", program],
         cwd=folder,
         env=process.environment(os.environ, (), {}),
         stdin=None,
@@ -53,6 +53,14 @@ def test_fanin_wakes_four_times_a_second_for_a_program_that_is_silent_from_the_s
     run(tmp_path, stdout=None)
     assert waits.count(0.25) >= SECONDS / 0.25
     # Waits of no length look for what is left at the end.
+    assert 0.05 not in waits
+
+
+def test_a_program_that_has_closed_its_output_is_waited_for_by_its_exit(
+    waits: list[float | None], tmp_path: Path
+) -> None:
+    run(tmp_path, stdout=None, program=f"import os; os.close(1); os.close(2); {SLEEP}")
+    assert waits.count(0.25) >= SECONDS / 0.25
     assert 0.05 not in waits
 
 
