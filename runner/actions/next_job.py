@@ -228,7 +228,7 @@ def delivers(settings: Settings, state: RoundState, context: WorkflowContext) ->
     Where the run is about a pull request, its branch is the place for the work.
     """
     branch = state.branch or settings.branch or context.checked_out_branch
-    is_wanted = settings.deliver == "pull-request"
+    is_wanted = settings.own_branch
     return is_wanted and state.pull_request is None and not is_own(branch)
 
 

@@ -44,7 +44,7 @@ def open_tasks(
     is about the branch that has the work.
     """
     repo, settings = open_project(path, flags)
-    if settings.deliver == "pull-request":
+    if settings.own_branch:
         from runner.local.delivered import with_own_branch
 
         settings = with_own_branch(repo, settings)

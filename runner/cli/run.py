@@ -204,7 +204,7 @@ def _run(
         chosen,
         view.run,
         local_run.masked,
-        own_branch=settings.deliver == "pull-request",
+        own_branch=settings.own_branch,
     )
     print_usage(console, ended.usage)
     print_time(console, ended.snapshot, view.run)
@@ -245,8 +245,7 @@ def _print_interrupted(
         branch = waiting.branch if waiting else None
         snapshot = branch_snapshot(repo, settings, branch)
         views = with_unlanded(task_views(snapshot, settings), run)
-        own_branch = settings.deliver == "pull-request"
-        print_end(console, views, run, masked, own_branch=own_branch)
+        print_end(console, views, run, masked, own_branch=settings.own_branch)
         print_usage(console, run.usage)
         print_time(console, snapshot, run)
         if branch is not None:

@@ -64,7 +64,11 @@ def show(
         prompt=task.prompt or "",
         attempt_count=record.attempts,
         attempts=_attempt_rows(task_id, history, artifacts),
-        kept=tuple(work.row for work in kept_work(repo) if work.is_of(task_id)),
+        kept=tuple(
+            work.row(own_branch=settings.own_branch)
+            for work in kept_work(repo)
+            if work.is_of(task_id)
+        ),
         commit=repo.landing_commits(now.snapshot.commit).get(task_id),
         error=record.error,
         job=record.job,

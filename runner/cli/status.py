@@ -129,7 +129,7 @@ def read_tasks(repo: Repository, settings: Settings) -> TasksNow:
 
 def _delivered(repo: Repository, settings: Settings) -> Delivered | None:
     """The work that waits in a pull request, if runs deliver by one."""
-    if settings.deliver != "pull-request":
+    if not settings.own_branch:
         return None
     from runner.local.delivered import delivered_work
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from runner.config.settings import FlagValue, Settings
+    from runner.core.reports import KeptRow
     from runner.core.run_view import AttemptView
     from runner.local.kept_work import KeptWork
     from runner.local.run_history import RunHistory
@@ -288,35 +289,36 @@ def kept(ctx: click.Context, as_json: bool) -> int | None:
     """List the work that did not land, and how to take it."""
     if ctx.invoked_subcommand is not None:
         return None
-    from runner.cli.context import open_repository
+    from runner.cli.context import open_project
     from runner.local.kept_work import kept_work
 
-    works = kept_work(open_repository(ctx.obj))
+    repo, settings = open_project(ctx.obj, {})
+    works = kept_work(repo)
+    rows = tuple(work.row(own_branch=settings.own_branch) for work in works)
     if as_json:
         from runner.core.reports import KeptReport
 
-        rows = tuple(work.row for work in works)
         click.echo(KeptReport(kept=rows).model_dump_json(indent=1))
         return EXIT_DONE
     if not works:
         click.echo("no work is kept: all that was done has landed, or was pruned")
-    for work in works:
-        _print_kept(work)
+    for row in rows:
+        _print_kept(row)
     return EXIT_DONE
 
 
-def _print_kept(work: KeptWork) -> None:
+def _print_kept(row: KeptRow) -> None:
     from datetime import UTC, datetime
 
     from runner.core.clock import age
     from runner.core.message_text import visible
 
-    since = age(datetime.fromtimestamp(work.time, UTC), datetime.now(UTC))
-    reason = work.reason.splitlines() or ["all but a part of it has landed"]
-    first = f"{work.task}, attempt {work.attempt}, {since} ago: {reason[0]}"
+    since = age(datetime.fromtimestamp(row.time, UTC), datetime.now(UTC))
+    reason = row.reason.splitlines() or ["all but a part of it has landed"]
+    first = f"{row.task}, attempt {row.attempt}, {since} ago: {reason[0]}"
     click.echo(visible(first))
-    click.echo(visible(f"  look:  {work.row.look}"))
-    click.echo(visible(f"  take:  {work.row.take}"))
+    click.echo(visible(f"  look:  {row.look}"))
+    click.echo(visible(f"  take:  {row.take}"))
 
 
 @kept.command()

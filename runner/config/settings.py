@@ -209,6 +209,13 @@ class Settings(UserDocument):
         return self._places.get(key, Place(FILE, None, f"{key}: "))
 
     @property
+    def own_branch(self) -> bool:
+        """Whether work lands on a branch of the run's own, which no person has checked
+        out, and from there by a pull request.
+        """
+        return self.deliver == "pull-request"
+
+    @property
     def slots(self) -> int:
         """The number of agents that run at once."""
         return self.max_concurrent if self.parallel else 1

@@ -10,6 +10,11 @@ def look(ref: str) -> str:
     return f"git show --no-ext-diff --no-textconv {shlex.quote(ref)}"
 
 
-def take(ref: str) -> str:
-    """The command that takes the work into the branch that is checked out."""
+def take(ref: str, task_id: str, *, own_branch: bool) -> str:
+    """The command that takes the work into the branch that work lands on.
+
+    `own_branch`: that is one of the run's own, which no person has checked out.
+    """
+    if own_branch:
+        return f"fanin accept {shlex.quote(task_id)} --from {shlex.quote(ref)}"
     return f"git cherry-pick {shlex.quote(ref)}"

@@ -41,7 +41,7 @@ def delivered_work(repo: Repository, settings: Settings) -> Delivered | None:
     None if there is none, or if the work lands on the branch itself.
     """
     base = settings.branch or repo.current_branch()
-    if settings.deliver != "pull-request" or base is None or is_own(base):
+    if not settings.own_branch or base is None or is_own(base):
         return None
     state = Journal(repo.git_dir).state()
     if state.run is not None and state.branch is not None and is_own(state.branch):

@@ -100,7 +100,7 @@ def project_checks(
     else:
         yield from _plan_checks(repo, settings, snapshot, branch, environ)
     yield walls_check(settings, this_machine(environ))
-    if settings.deliver == "pull-request":
+    if settings.own_branch:
         yield _delivery_check(repo, environ)
     yield from _workflow_checks(repo)
 

@@ -38,9 +38,8 @@ class KeptWork:
     def is_of(self, task_id: str) -> bool:
         return self.task == one_line(task_id)
 
-    @property
-    def row(self) -> KeptRow:
-        """It as a tool reads it."""
+    def row(self, *, own_branch: bool) -> KeptRow:
+        """It as a tool reads it; `own_branch` as for `kept_commands.take`."""
         return KeptRow(
             task=self.task,
             attempt=self.attempt,
@@ -49,7 +48,7 @@ class KeptWork:
             reason=self.reason,
             time=self.time,
             look=kept_commands.look(self.ref),
-            take=kept_commands.take(self.ref),
+            take=kept_commands.take(self.ref, self.task, own_branch=own_branch),
         )
 
 

@@ -257,7 +257,7 @@ class LocalRun:
 
     def _start_delivery(self) -> None:
         """Change to the run's own branch, if its work is delivered by a pull request."""
-        if self._settings.deliver != "pull-request":
+        if not self._settings.own_branch:
             if self._answers.closed_pull is not None:
                 raise UsageProblem(
                     f"--{self._answers.closed_pull} is for pull requests of fanin",

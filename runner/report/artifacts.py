@@ -73,6 +73,7 @@ def run_record(
         tasks=tasks,
         made=now,
         artifacts=str(roots[0]),
+        own_branch=branch is not None and branch.settings.own_branch,
         secrets=secrets,
     )
 

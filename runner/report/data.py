@@ -10,7 +10,7 @@ from functools import partial
 
 from runner import __version__
 from runner.core import kept_commands
-from runner.core.message_text import visible
+from runner.core.message_text import one_line, visible
 from runner.core.result import Failure
 from runner.core.run_view import AttemptView, RunView
 from runner.core.task import Task
@@ -67,8 +67,9 @@ class TaskRecord:
 class RunRecord:
     """What is known of a run at the time `made`.
 
-    `artifacts`: it ran on GitHub, and this is the folder with its artifacts. `secrets`
-    are the values that no text of the report may have.
+    `artifacts`: it ran on GitHub, and this is the folder with its artifacts.
+    `own_branch`: work lands on a branch of the run's own. `secrets` are the values that
+    no text of the report may have.
     """
 
     run: str
@@ -80,6 +81,7 @@ class RunRecord:
     made: datetime
     is_active: bool = False
     artifacts: str | None = None
+    own_branch: bool = False
     notes: Sequence[str] = ()
     secrets: Secrets = NONE
 
@@ -262,24 +264,31 @@ def _text_of(record: RunRecord, place: int, share: Share) -> TaskText:
         diff_note="; ".join(
             filter(None, (task.diff_origin, "" if diff.is_whole else diff_note))
         ),
-        failures=tuple(_failures(task.attempts, share)),
+        failures=tuple(_failures(task.attempts, share, own_branch=record.own_branch)),
     )
     return masked_document(text, record.secrets)
 
 
-def _failures(attempts: Sequence[AttemptView], share: Share) -> Iterator[FailureText]:
+def _failures(
+    attempts: Sequence[AttemptView], share: Share, *, own_branch: bool
+) -> Iterator[FailureText]:
     for place, attempt in enumerate(attempts):
         failure = attempt.failure
         if failure is None:
             continue
         tail = last_lines(Excerpt(visible(failure.log_tail)), share.log_lines)
+        look = take = ""
+        if attempt.kept:
+            task_id = one_line(attempt.task)
+            look = kept_commands.look(attempt.kept)
+            take = kept_commands.take(attempt.kept, task_id, own_branch=own_branch)
         yield FailureText(
             place=place,
             kind=_kind(failure),
             message=visible(failure.message),
             log_tail=tail.text,
-            look=kept_commands.look(attempt.kept) if attempt.kept else "",
-            take=kept_commands.take(attempt.kept) if attempt.kept else "",
+            look=look,
+            take=take,
         )
 
 

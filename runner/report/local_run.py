@@ -83,6 +83,7 @@ def run_record(
         tasks=tuple(reader.record(each) for each in outlines),
         made=now,
         is_active=past.is_active,
+        own_branch=branch.settings.own_branch,
         secrets=secrets,
     )
 

@@ -43,11 +43,9 @@ def _kept(attempt: AttemptView, *, own_branch: bool) -> list[Line]:
     if attempt.failure is not None and attempt.failure.kind in _ACCEPTABLE:
         return [look, Line.of(f"    to let it land:       fanin accept {task_id}")]
     ref = one_line(attempt.kept)
-    if own_branch:
-        command = f"fanin accept {task_id} --from {shlex.quote(ref)}"
-        return [look, Line.of(f"    to let it land:       {command}")]
-    take = kept_commands.take(ref)
-    return [look, Line.of(f"    to take it:           {take}")]
+    take = kept_commands.take(ref, one_line(attempt.task), own_branch=own_branch)
+    purpose = "to let it land:" if own_branch else "to take it:    "
+    return [look, Line.of(f"    {purpose}       {take}")]
 
 
 def seconds_of_task(view: RunView, task_id: str) -> float:

@@ -14,6 +14,7 @@ from runner.local.run import Answers
 from tests.support.forge_jobs import published
 from tests.support.github.forge import Forge, Repository
 from tests.support.project import Project, Quiet
+from tests.support.report_files import data_of, texts_of
 
 CHAIN = [
     {"id": "A", "do": ["write a: a"]},
@@ -58,6 +59,26 @@ def work_of(project: Project, branch: str) -> tuple[str, dict[str, list[object]]
         for task_id, record in project.records(branch).items()
     }
     return tree, records
+
+
+def test_kept_work_is_taken_to_the_branch_of_the_run_and_not_to_that_of_the_person(
+    project: Project, repository: Repository
+) -> None:
+    first = {"id": "A", "do": ["write a: a", "fail no"]}
+    project.plan([first, CHAIN[1]], deliver="pull-request")
+    project.run(max_attempts=1)
+    head = project.git("rev-parse", "main")
+    [row] = json.loads(project.cli("kept", "--json").stdout)["kept"]
+    assert row["take"] == f"fanin accept A --from {row['ref']}"
+    for command in (("kept",), ("show", "A")):
+        assert f"  take:  {row['take']}\n" in project.cli(*command).stdout
+    report = data_of(project.cli("report", "-o", "-").stdout)
+    assert texts_of(report, "A")["failures"][0]["take"] == row["take"]
+    done = project.cli(*row["take"].split()[1:])
+    assert done.returncode == 0, done.stderr
+    (branch,) = own_branches(project)
+    assert project.states(branch)["A"] == "completed"
+    assert project.git("rev-parse", "main") == head
 
 
 def test_a_run_keeps_one_pull_request_and_the_next_goes_on_with_it(

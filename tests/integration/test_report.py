@@ -2,30 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import json
-import re
 import shutil
-import zlib
-from pathlib import Path
-from typing import Any
 
 from tests.support.project import Project
+from tests.support.report_files import data_of, texts_of
 
 _KEY = "s3cret-value-of-a-key"
-
-
-def _data(path: Path) -> dict[str, Any]:
-    match = re.search(r'id="data">(.*?)</script>', path.read_text())
-    assert match is not None
-    found: dict[str, Any] = json.loads(match[1])
-    return found
-
-
-def _texts(report: dict[str, Any], task: str) -> dict[str, Any]:
-    [row] = [row for row in report["tasks"] if row["id"] == task]
-    found: dict[str, Any] = json.loads(zlib.decompress(base64.b64decode(row["text"])))
-    return found
 
 
 def test_a_report_has_what_log_diff_and_show_have(project: Project) -> None:
@@ -47,7 +29,7 @@ def test_a_report_has_what_log_diff_and_show_have(project: Project) -> None:
     assert done.stdout.startswith("wrote ../r.html (0.1 MB)")
     assert project.git("status", "--porcelain") == ""
     written = project.root.parent / "r.html"
-    report = _data(written)
+    report = data_of(written.read_text())
     states = {row["id"]: row["state"] for row in report["tasks"]}
     assert states == {
         "A": "completed",
@@ -56,14 +38,14 @@ def test_a_report_has_what_log_diff_and_show_have(project: Project) -> None:
         "D": "blocked",
     }
     assert dict(report["run"]["facts"])["branch"] == "main"
-    first = _texts(report, "A")
+    first = texts_of(report, "A")
     assert first["log"] == "<script>"
     assert first["diff"].endswith("+++ b/a\n@@ -0,0 +1 @@\n+a")
     assert first["diff_note"].startswith("landed in ")
-    failed = _texts(report, "C")
+    failed = texts_of(report, "C")
     assert failed["failures"][0]["message"].startswith("verify is red (exit status 1)")
     assert "+c" in failed["diff"]
-    assert _texts(report, "D")["prompt"] == "print ***"
+    assert texts_of(report, "D")["prompt"] == "print ***"
     assert "<script>" not in written.read_text().split('id="data">')[1].split("<")[0]
 
     run = next((project.root / ".git/fanin/runs").iterdir()).name
@@ -85,12 +67,12 @@ def test_a_report_has_what_log_diff_and_show_have(project: Project) -> None:
     # What an agent leaves in its artifact is not taken for the manifest of a batch.
     (artifacts / f"fanin-{run}.1-000-a1-r1" / "manifest.json").write_text("{}")
     project.cli("report", str(artifacts), "-o", "../g.html")
-    downloaded = _data(project.root.parent / "g.html")
+    downloaded = data_of((project.root.parent / "g.html").read_text())
     assert [row["state"] for row in downloaded["tasks"]] == [*states.values()]
-    assert _texts(downloaded, "A")["log"] == "<script>"
-    assert _texts(downloaded, "A")["diff_note"].startswith("landed in ")
-    assert _texts(downloaded, "C")["diff_note"] == "attempt 1, failed, not landed"
-    assert "+c" in _texts(downloaded, "C")["diff"]
+    assert texts_of(downloaded, "A")["log"] == "<script>"
+    assert texts_of(downloaded, "A")["diff_note"].startswith("landed in ")
+    assert texts_of(downloaded, "C")["diff_note"] == "attempt 1, failed, not landed"
+    assert "+c" in texts_of(downloaded, "C")["diff"]
     assert "+c" in project.cli("diff", "C", "--from", str(artifacts)).stdout
     assert downloaded["run"]["lane_name"] == "job"
 
