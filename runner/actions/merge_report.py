@@ -32,7 +32,7 @@ from runner.schedule.task_choice import TasksForPerson
 from runner.ui import round_summary
 
 # Of a task without an agent of its own, if all tasks of the batch have one.
-_UNKNOWN_AGENT = AgentSettings(preset="(default)")
+_UNKNOWN_AGENT = AgentSettings.model_construct(preset="(default)")
 
 if TYPE_CHECKING:
     from runner.actions.open_run import RunAtHead

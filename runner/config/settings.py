@@ -87,7 +87,7 @@ class Settings(UserDocument):
     `config.settings_table` has one row for each field.
     """
 
-    plan: PlanSettings = PlanSettings()
+    plan: PlanSettings = PlanSettings.model_construct()
     parallel: bool = False
     max_concurrent: Annotated[int, Field(ge=1, le=256)] = 3
     commit_strategy: Literal["batch", "individual"] = "batch"
@@ -111,10 +111,10 @@ class Settings(UserDocument):
     agent: AgentSettings | None = None
     env: PlainEnv = Field(default_factory=dict)
     prompt_template: str | None = None
-    sandbox: SandboxSettings = SandboxSettings()
+    sandbox: SandboxSettings = SandboxSettings.model_construct()
     protected: tuple[str, ...] = PROTECTED
     tasks: dict[TaskId, TaskSettings] = Field(default_factory=dict)
-    limits: Limits = Limits()
+    limits: Limits = Limits.model_construct()
     scope: Literal["fail", "warn"] = "fail"
     retry_from: RetryFrom = "work"
     branch: str | None = None

@@ -6,6 +6,7 @@ Documents that people write (plan, settings) refuse unknown keys: if a misspelt
 an agent writes (result, verdict) lose them: an agent may have had control of it.
 
 The validator of each is built at its first use (`defer_build`): a command uses few.
+Constants, and the defaults of fields, are made with `model_construct`, which needs none.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ class RunStarted(Event):
     base: str = ""
     agent: Text = ""
     max_concurrent: int = 1
-    limits: RunLimits = RunLimits()
+    limits: RunLimits = RunLimits.model_construct()
 
 
 class PlannedTask(Document):
@@ -189,7 +189,7 @@ class AttemptEnded(AttemptEvent):
     title: Text
     seconds: float
     failure: Failure | None = None
-    usage: Usage = Usage()
+    usage: Usage = Usage.model_construct()
     agent: Text = ""
     slot: int = 0
     log: str = ""
@@ -318,7 +318,7 @@ class RunEnded(Event):
     reason: Text | None = None
     landed: int = 0
     waiting_branch: Text | None = None
-    usage: UsageReport = UsageReport()
+    usage: UsageReport = UsageReport.model_construct()
     limit_reached: bool = False
 
 

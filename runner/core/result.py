@@ -229,7 +229,7 @@ class Result(ReportedDocument):
     agent: Text
     succeeded: bool
     failure: ReportedFailure | None = None
-    usage: Usage = Usage()
+    usage: Usage = Usage.model_construct()
     tree: ObjectId | None = None
     pack: Literal["change.pack"] | None = None
     warnings: Annotated[list[Text], Field(max_length=10)] = Field(default_factory=list)

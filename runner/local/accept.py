@@ -48,7 +48,7 @@ _UNFINISHED = frozenset(
         FailureKind.PERMISSION,
     }
 )
-_NOBODY = AgentSettings(command=("fanin", "accept"))
+_NOBODY = AgentSettings.model_construct(command=("fanin", "accept"))
 
 
 def accept(

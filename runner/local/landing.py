@@ -56,7 +56,7 @@ from runner.repo.repository import Repository
 
 # The branch moves when somebody commits meanwhile; each try merges on its new head.
 TRIES = 20
-_NO_LONGER_NEEDED = Failure(
+_NO_LONGER_NEEDED = Failure.model_construct(
     kind=FailureKind.INTERRUPTED,
     message="no longer needed: another tree has decided it",
 )

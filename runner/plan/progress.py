@@ -78,7 +78,7 @@ class Progress:
         marked = task.source_status is Status.COMPLETED
         if marked and task.id not in self.reopened:
             if record is None:
-                record = Record()
+                record = Record.model_construct()
             if record.status is Status.COMPLETED:
                 return _with_skip_mark(record, task)
             return record.model_copy(update={"status": Status.COMPLETED, "error": None})
@@ -507,7 +507,7 @@ def _has_begun(record: Record) -> bool:
 @lru_cache
 def _unrecorded(status: Status, skipped: bool) -> Record:
     """The record of a task that has none: one object for all, as records are frozen."""
-    return Record(status=status, skipped=skipped or None)
+    return Record.model_construct(status=status, skipped=skipped or None)
 
 
 def stale_reason(

@@ -176,7 +176,7 @@ class Walls:
         return files
 
 
-NO_WALLS = Walls(Choice(), SandboxSettings(), Surroundings((), (), ()))
+NO_WALLS = Walls(Choice(), SandboxSettings.model_construct(), Surroundings((), (), ()))
 
 
 def _resolved(path: Path) -> str:

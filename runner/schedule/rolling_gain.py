@@ -16,7 +16,7 @@ from runner.schedule.task_choice import TaskChoice
 
 # What is worth a line: a saving of this part of the run, and of so many seconds.
 _MIN_PART, _MIN_SECONDS = 0.1, 30.0
-_FAILED = Failure(kind=FailureKind.AGENT_ERROR, message="as in the run")
+_FAILED = Failure.model_construct(kind=FailureKind.AGENT_ERROR, message="as in the run")
 
 
 class PastAttempt(NamedTuple):

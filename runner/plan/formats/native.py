@@ -30,7 +30,7 @@ EXAMPLE = "write:  tasks: [{id: T1, title: What to do}]"
 MAX_TASKS = 100_000
 _LIST_KEYS = ("files", "depends_on", "allow")
 _LINE_WIDTH = 110
-_BLANK = Task(id="T", title="x")
+_BLANK = Task.model_construct(id="T", title="x")
 
 
 class Defaults(UserDocument):
@@ -50,7 +50,7 @@ class PlanFile(UserDocument):
     """The whole `tasks.yml`; `runner/schemas/tasks.schema.json` is its JSON Schema."""
 
     version: Literal[1]
-    defaults: Defaults = Defaults()
+    defaults: Defaults = Defaults.model_construct()
     tasks: Annotated[tuple[TaskFields, ...], Field(min_length=1)]
 
 
