@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from runner.attempt import included_files, workspace
 from runner.attempt.attempt import AttemptContext, AttemptOutcome, execute_attempt
@@ -96,8 +96,7 @@ class FreshWorkspaces:
         remove_folder(folder)
 
 
-@dataclass(frozen=True)
-class BatchRequest:
+class BatchRequest(NamedTuple):
     """The next batch of a run, as its executor asks for it.
 
     `slots` is how many tasks may run now. `retry` are ids of tasks that get one more

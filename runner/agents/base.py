@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from runner.core.manifest import BatchEntry
 from runner.core.result import Failure, Usage
@@ -68,8 +68,7 @@ class Traits:
     silent: bool = False
 
 
-@dataclass(frozen=True)
-class AttemptFolder:
+class AttemptFolder(NamedTuple):
     """The folder of one attempt. Only changes in `checkout` are captured.
 
     The agent may write to `checkout`, `own` and `home`, and to nothing else of it.

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from runner.core.result import MAX_COST_USD, MAX_TOKENS
 
@@ -22,8 +21,7 @@ _TELLING = (
 )
 
 
-@dataclass(frozen=True)
-class StreamLine:
+class StreamLine(NamedTuple):
     """What one line of an agent's output says.
 
     `text` is for people, "" if there is nothing to say. `continues`: the text goes on
@@ -39,8 +37,7 @@ class StreamLine:
     is_total: bool = False
 
 
-@dataclass(frozen=True)
-class UsageSoFar:
+class UsageSoFar(NamedTuple):
     """What an agent has used since it was started; None where it does not tell."""
 
     tokens: int | None = None

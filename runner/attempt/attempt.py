@@ -470,8 +470,7 @@ def _keep_failed_work(
     return AttemptOutcome(usage, failure)
 
 
-@dataclass(frozen=True)
-class _Work:
+class _Work(NamedTuple):
     """The captured work: its tree, None if it equals the base's, and why it may not be
     merged.
     """

@@ -14,6 +14,7 @@ import posixpath
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from runner.attempt import file_stamps, setup_inputs, workspace
 from runner.attempt.file_stamps import TOP, Differences, Stamp
@@ -66,8 +67,7 @@ def _modes(*entries: tuple[str, str] | None) -> list[str]:
     return [entry[0] for entry in entries if entry is not None]
 
 
-@dataclass(frozen=True)
-class CleanCheckout:
+class CleanCheckout(NamedTuple):
     """A checkout as set-up left it again, still at the base of the task before.
 
     `tracked` are the paths of files that git restores; those that set-up changed are not

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 from runner.attempt import workspace
 from runner.attempt.workspace import Workspace
@@ -39,8 +39,7 @@ _MAX_SHOWN = 300  # characters of a path or a sentence of git's
 _MAX_MARKER = 400  # bytes; an id has at most 200 characters
 
 
-@dataclass(frozen=True)
-class Start:
+class Start(NamedTuple):
     """What an attempt starts from: what its prompt says of it, and a warning for people,
     "" if there is nothing to say. `marked` are the files with markers.
     """

@@ -10,8 +10,8 @@ import os
 import stat
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 # Of a file: mode, device, inode, links, owner, group, size, mtime and ctime in ns. Of a
 # folder the first three, owner and group: its times change with every file in it.
@@ -66,8 +66,7 @@ def stamps_at(checkout: Path, paths: Iterable[str]) -> dict[str, Stamp]:
     return stamps
 
 
-@dataclass(frozen=True)
-class Differences:
+class Differences(NamedTuple):
     """Paths that are not as recorded: `present` are there, `missing` are not. Nothing is
     said about what is in a folder that is `present`: all that was recorded there is
     `missing`.

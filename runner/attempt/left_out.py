@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from runner.core.errors import GitFailed, GitStopped
 from runner.policy.change import GITLINK
@@ -17,8 +17,7 @@ _NEW = ("ls-files", "-z", "-o", "--exclude-standard")
 _GITLINK_MODE = int(GITLINK, 8).to_bytes(4, "big")  # as in the index
 
 
-@dataclass(frozen=True)
-class LeftOut:
+class LeftOut(NamedTuple):
     """A path of the checkout that is not in the captured tree.
 
     If it is `harmless`, the rest may land without it. `is_known` says that `reason` is

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from secrets import token_hex
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from runner.attempt import sizes
 from runner.attempt.git_directory import Seed
@@ -77,8 +77,7 @@ class Submodule:
     tree: str | None
 
 
-@dataclass(frozen=True)
-class Capture:
+class Capture(NamedTuple):
     """What was captured: the tree, None if it is the base's, and what it lacks.
 
     `new_objects` are the ids of the objects of the tree that the base lacks, all of them
@@ -380,8 +379,7 @@ def _are_small_files(objects: Path, object_ids: Iterable[str]) -> bool:
     return size <= _MAX_SMALL_PACK
 
 
-@dataclass(frozen=True)
-class _Added:
+class _Added(NamedTuple):
     """What became of the index: whether anything was added or removed, the submodules
     in it, and what git refused to add.
     """

@@ -9,7 +9,6 @@ import os
 import posixpath
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import (
@@ -237,8 +236,7 @@ def _normalized(path: str) -> str:
     return plain
 
 
-@dataclass(frozen=True)
-class _Source:
+class _Source(NamedTuple):
     """A source of settings, and how the user names a key in it.
 
     `locate` gives the line of a key, None where there are no lines.

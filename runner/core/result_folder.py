@@ -23,7 +23,7 @@ import stat
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from pydantic import ValidationError
 from pydantic_core import from_json
@@ -62,8 +62,7 @@ class Attempt(ReportedDocument):
     cookie: str | None = None
 
 
-@dataclass(frozen=True)
-class Reading:
+class Reading(NamedTuple):
     """The result of one entry, or the failure that stands for it.
 
     `pack` is the file to import. An attempt that is not `started` costs the task

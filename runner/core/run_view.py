@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from runner.core.events import (
     AgentOutput,
@@ -129,16 +130,14 @@ class TaskRun:
         return AttemptState.LANDED if self.landed else AttemptState.CHOSEN
 
 
-@dataclass(frozen=True)
-class VerifyView:
+class VerifyView(NamedTuple):
     """A merged tree that is being verified since `started`; the rest is the event's."""
 
     event: VerifyStarted
     started: float
 
 
-@dataclass(frozen=True)
-class Progress:
+class Progress(NamedTuple):
     """How many of the tasks that a run is about are in which state.
 
     `finished` have work that is neither on the branch nor refused yet. `failed` have

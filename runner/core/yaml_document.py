@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -31,8 +30,7 @@ _BRACKET = re.compile(r"[\[\]{}]")
 _LEADING = re.compile(r"^[ \t\-?:]{100,}", re.MULTILINE)
 
 
-@dataclass(frozen=True)
-class YamlDocument:
+class YamlDocument(NamedTuple):
     """One document as plain data, and its root `node`, None if it is empty."""
 
     path: str

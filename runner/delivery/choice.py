@@ -7,8 +7,7 @@ history: then a merge, a squash and a rebase are the same.
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from runner.core.errors import UsageProblem
 
@@ -22,8 +21,7 @@ HELD_PREFIX = "fanin/held/"
 ClosedPull = Literal["reopen", "abandon"]
 
 
-@dataclass(frozen=True)
-class RunBranch:
+class RunBranch(NamedTuple):
     """A run's own branch, and its pull request if it has one.
 
     `is_ahead`: whether its progress records work that the base's does not.
@@ -51,8 +49,7 @@ class RunBranch:
         return self.pull is not None and self.pull.state == "closed"
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(NamedTuple):
     """The branch to go on with, None for a new one; first `reopen` or `abandon` these."""
 
     branch: RunBranch | None = None

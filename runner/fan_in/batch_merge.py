@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import NamedTuple
 
 from runner.core import result_folder
 from runner.core.documents import clean
@@ -111,8 +112,7 @@ class FanIn:
         return self.commits[-1] if self.commits else self.head
 
 
-@dataclass(frozen=True)
-class Judgement:
+class Judgement(NamedTuple):
     """The merged candidates, in order, and the failures of the others."""
 
     merged: Sequence[MergeOutcome]

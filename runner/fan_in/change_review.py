@@ -5,8 +5,8 @@ knows: attributes, ignored paths, names in the head.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property, partial
+from typing import NamedTuple
 
 from runner.core.limits import NO_LIMITS
 from runner.core.manifest import Manifest
@@ -24,8 +24,7 @@ from runner.repo.repository import Repository
 _MAX_GIT_FILES = 20
 
 
-@dataclass(frozen=True)
-class Judged:
+class Judged(NamedTuple):
     """What of a result may land: the tree and the changes without what is left out, and
     why the policy refuses them all, or None.
     """

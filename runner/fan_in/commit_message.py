@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from runner.core.manifest import BatchEntry, Manifest
 from runner.core.message_text import one_line, several_lines
@@ -16,8 +16,7 @@ _LINE_LENGTH = 200
 _TRAILER = re.compile(r"^[A-Za-z0-9-]+\s*:.*")
 
 
-@dataclass(frozen=True)
-class LandedTask:
+class LandedTask(NamedTuple):
     """A task to name in the message, with its agent's summary of the work."""
 
     entry: BatchEntry

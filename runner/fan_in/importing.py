@@ -7,8 +7,8 @@ hold broken objects, so it is measured before git expands it, and git checks eac
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from runner.core.errors import GitFailed
 from runner.core.result import Failure, FailureKind
@@ -24,8 +24,7 @@ _MAX_TREE_BYTES = (
 _PACK_OVERHEAD_BYTES = 2**20  # a small change in a large tree still needs its trees
 
 
-@dataclass(frozen=True)
-class _Pack:
+class _Pack(NamedTuple):
     """The pack file of one result, the tree it brings, and its size in bytes."""
 
     task_id: str

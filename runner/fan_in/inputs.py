@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from runner.core.manifest import Manifest
 from runner.core.result import Failure, Verdict
@@ -83,8 +83,7 @@ class BatchResults:
     notices: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class RunVerify:
+class RunVerify(NamedTuple):
     """Verify the merged tree during the fan-in, and find the tasks that make it red, by
     at most `at_once` trees that are verified at once.
     """
@@ -93,15 +92,13 @@ class RunVerify:
     at_once: int = 1
 
 
-@dataclass(frozen=True)
-class RecordedVerdict:
+class RecordedVerdict(NamedTuple):
     """A verdict from another job. It holds for one merged tree only (`verdict_binding`)."""
 
     verdict: Verdict
 
 
-@dataclass(frozen=True)
-class SendBack:
+class SendBack(NamedTuple):
     """Send these tasks back without a verification: task id → its failure."""
 
     failures: Mapping[str, Failure]

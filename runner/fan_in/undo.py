@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 from runner.core.manifest import BatchEntry
 from runner.core.task import Task
@@ -22,8 +22,7 @@ from runner.policy.change import Change
 _COUNTED = re.compile(r"(?P<path>.+) \+(?:\d+|-) -(?:\d+|-)")
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(NamedTuple):
     """A task's own change: the tree that it started from, and the one that it made."""
 
     task: str
@@ -42,8 +41,7 @@ class Landed:
     steps: tuple[Step, ...]
 
 
-@dataclass(frozen=True)
-class Obstacle:
+class Obstacle(NamedTuple):
     """Why tasks cannot be taken out: the paths of the conflict."""
 
     paths: tuple[str, ...]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from runner.core.manifest import BatchEntry
 from runner.core.plurals import some_of
@@ -65,8 +65,7 @@ class Trees(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A result that the policy accepted: its tree, and its changes from the base."""
 
     entry: BatchEntry
@@ -74,8 +73,7 @@ class Candidate:
     changes: Sequence[Change]
 
 
-@dataclass(frozen=True)
-class MergeOutcome:
+class MergeOutcome(NamedTuple):
     """The outcome for one candidate: `tree` is the branch's tree with its work merged,
     or `failure` says why it is not merged.
     """

@@ -11,8 +11,9 @@ from __future__ import annotations
 import shlex
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from runner.attempt.attempt import AttemptContext, VerifyCommand, verify_commit
 from runner.config.settings import Settings
@@ -261,8 +262,7 @@ def _verify(
                 )
 
 
-@dataclass(frozen=True)
-class Work:
+class Work(NamedTuple):
     """Work of a task that can be accepted: its commit, the one that it started from, and
     the attempt that made it. `held`: it waits on a branch of its own, with its progress.
     """

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
+from typing import NamedTuple
 
 from runner.config.settings import Settings
 from runner.core.clock import LONGEST_WAIT, Clock, local_time
@@ -32,8 +33,7 @@ from runner.schedule.task_choice import TaskChoice
 _SHORTEST_WAIT = 0.5  # seconds
 
 
-@dataclass(frozen=True)
-class Pause:
+class Pause(NamedTuple):
     """Nothing starts before `until`, for the `reason` given.
 
     `agent` is the one whose usage limit is the reason, if one is. `too_long` says why

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from runner.core.outside_changes import OutsideChange, OutsideCommit, Part
 from runner.repo import checkout_state
@@ -16,8 +16,7 @@ _MAX_NAMES = 20  # of the names that one change has
 _MAX_COMMITS = 20  # of the commits that one change has
 
 
-@dataclass(frozen=True)
-class RefMove:
+class RefMove(NamedTuple):
     """A ref that was at `old` and is at `new`; None where it did not exist."""
 
     ref: str

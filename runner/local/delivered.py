@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from runner.core.errors import FaninError, InvalidInput, UsageProblem
 from runner.delivery.choice import PREFIX, is_own
@@ -21,8 +20,7 @@ _ANSWER_SECONDS = 5.0
 _AFTER_CLOSED = "; to go on with it:  fanin run --reopen    to give it up:  --abandon"
 
 
-@dataclass(frozen=True)
-class Delivered:
+class Delivered(NamedTuple):
     """A run's own `branch` with work that its `base` lacks.
 
     `is_here`: whether it is a branch of this repository; else the remote has it, as it

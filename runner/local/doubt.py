@@ -7,7 +7,7 @@ an agent can commit there as well, and nobody has reviewed that.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from runner.attempt.git_directory import AGENT_IDENTITY
 from runner.core.errors import DecisionNeeded
@@ -27,8 +27,7 @@ Work = tuple[str, tuple[str, str] | None]
 _SHORTEST = 7  # digits of a commit's id that name it
 
 
-@dataclass(frozen=True)
-class OutsideWork:
+class OutsideWork(NamedTuple):
     """What came to the run's branch while these attempts, as (batch, task), ran.
 
     The branch moved from commit `old` to `tip`; `commits` are those that it got, newest

@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -46,8 +46,7 @@ class RepositoryInUse(UsageProblem):
     """Another fanin works in this repository."""
 
 
-@dataclass(frozen=True)
-class WaitingWork:
+class WaitingWork(NamedTuple):
     """Finished work that could not reach its branch `target`, on another `branch`."""
 
     target: str

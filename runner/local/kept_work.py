@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from runner.core import kept_commands
 from runner.core.message_text import one_line
@@ -20,8 +20,7 @@ _SUBJECT = re.compile(
 _FORMAT = "%(refname)%00%(objectname)%00%(committerdate:unix)%00%(contents)%00%00"
 
 
-@dataclass(frozen=True)
-class KeptWork:
+class KeptWork(NamedTuple):
     """Work of an attempt, kept by `ref`, as one commit on top of what it started from.
 
     `task` is the id as the commit's message has it, `reason` why the work did not land,

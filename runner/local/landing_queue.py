@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from runner.core.events import CommitLanded
 from runner.core.manifest import Manifest
@@ -36,8 +36,7 @@ from runner.plan.progress import Progress
 from runner.plan.snapshot import Snapshot, read_for_recording, with_progress_file
 
 
-@dataclass(frozen=True)
-class Merged:
+class Merged(NamedTuple):
     """A batch whose result has been merged, or refused."""
 
     manifest: Manifest
@@ -54,8 +53,7 @@ class Merged:
         }
 
 
-@dataclass(frozen=True)
-class _Landing:
+class _Landing(NamedTuple):
     """A move of the branch from commit `head` to `tip`, in progress.
 
     It brings what was `accepted`, and records the changes that were `unrecorded`.

@@ -6,8 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from runner.core.errors import UsageProblem
 from runner.core.task import Status
@@ -21,8 +20,7 @@ _COMPLETED = Status.COMPLETED.value
 Records = Mapping[str, Mapping[str, Any]]  # task id → the fields of its record
 
 
-@dataclass(frozen=True)
-class LandingCommit:
+class LandingCommit(NamedTuple):
     """A commit and its first parent, with the tasks that it completed."""
 
     commit: str

@@ -7,8 +7,8 @@ those that come before such a run would have ended: one run says as much of all 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from runner.core.manifest import Manifest
 from runner.core.result import Result
@@ -18,8 +18,7 @@ from runner.local.joint_merge import verified_alike
 from runner.plan.snapshot import Snapshot
 
 
-@dataclass(frozen=True)
-class _Waiting:
+class _Waiting(NamedTuple):
     """A batch of one task that has its result since a time. Without work, only the
     failure of the attempt is to be recorded.
     """

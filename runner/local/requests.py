@@ -9,7 +9,8 @@ attempts.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from typing import NamedTuple
 
 from runner.core.errors import UsageProblem
 from runner.local.journal import Journal, State
@@ -34,8 +35,7 @@ from runner.repo.repository import Repository
 from runner.repo.work_tree import Landing
 
 
-@dataclass(frozen=True)
-class TakenRequests:
+class TakenRequests(NamedTuple):
     """The snapshot with what was asked for, the changes, and what people should know."""
 
     snapshot: Snapshot

@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
+from typing import NamedTuple
 
 from runner import pipeline
 from runner.attempt.pooled_workspaces import PooledWorkspaces
@@ -53,15 +54,13 @@ from runner.schedule.ready_queue import ReadyQueue
 REQUEST_INTERVAL = 1.0
 
 
-@dataclass(frozen=True)
-class AgentExited:
+class AgentExited(NamedTuple):
     """An attempt's programs have ended; its work is still to be captured."""
 
     manifest: Manifest
 
 
-@dataclass(frozen=True)
-class AttemptDone:
+class AttemptDone(NamedTuple):
     """An attempt has its result; `outcome` raises what went wrong with fanin itself."""
 
     manifest: Manifest

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from runner import pipeline
 from runner.agents.environment import secrets_of
@@ -101,8 +101,7 @@ class RunOutcome:
     for_person: TasksForPerson = field(default_factory=TasksForPerson)
 
 
-@dataclass(frozen=True)
-class Answers:
+class Answers(NamedTuple):
     """What a person says to the questions of an earlier run.
 
     `trusted` are commits that the person answers for. `closed_pull`: what to do with a

@@ -5,8 +5,8 @@ after it.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from runner.core import result_folder
 from runner.core.event_lines import NAME, read_events
@@ -16,8 +16,7 @@ from runner.local.journal import Journal
 _DONE = {AttemptState.LANDED, AttemptState.HELD}
 
 
-@dataclass(frozen=True)
-class PastRun:
+class PastRun(NamedTuple):
     """A run and what its events tell. `is_active`: its process works on it now.
 
     The first events may be of batches that an earlier run, which was killed, has left.

@@ -5,7 +5,8 @@ and with these pending again.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from runner.core.errors import UsageProblem
 from runner.core.plurals import some_of
@@ -22,8 +23,7 @@ from runner.repo.repository import Repository
 _MAX_NAMED = 5  # paths in one message
 
 
-@dataclass(frozen=True)
-class FileChange:
+class FileChange(NamedTuple):
     """A commit on the head that changes files for a request: the tasks that it is about,
     and the paths that it changes beside the progress file and the plan's marks. `left_out`
     are sentences on changes of the work that are not in it.

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runner.core import durable
 from runner.core.clock import age
@@ -36,8 +36,7 @@ _MAX_NAMED = 5  # flaky tests in one message
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
-@dataclass(frozen=True)
-class Flaky:
+class Flaky(NamedTuple):
     """A command was red at `first` and green at `time`, on one tree. `tests` are those
     that its output named, () if it named none.
     """

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, TypeAdapter, ValidationError
 
@@ -133,8 +133,7 @@ def _adapter() -> TypeAdapter[tuple[Change, ...]]:
     return TypeAdapter(tuple[Change, ...])
 
 
-@dataclass(frozen=True)
-class ChangeSet:
+class ChangeSet(NamedTuple):
     """Changes that became durable together, under an `id` that no others have."""
 
     id: str

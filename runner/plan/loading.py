@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
+from typing import NamedTuple
 
 from runner.core import plan_paths
 from runner.core.errors import InvalidInput, Problem
@@ -21,8 +21,7 @@ from runner.plan.trees import NO_PLAN
 NO_OWNERS: Mapping[str, Owner] = MappingProxyType({})
 
 
-@dataclass(frozen=True)
-class _Loaded:
+class _Loaded(NamedTuple):
     """One of the plans, as its format has read it."""
 
     name: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from runner.core.documents import clean
 from runner.core.plurals import pluralize
@@ -34,8 +34,7 @@ _OFTEN = 2  # conflicts
 _MAX_REPEATS = 2
 
 
-@dataclass(frozen=True)
-class PastConflicts:
+class PastConflicts(NamedTuple):
     """Where a task's work has conflicted; no paths if it has not.
 
     `alone`: so often that nothing whose paths are unknown may run beside it.

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, TypeAdapter, ValidationError
 
@@ -326,8 +325,7 @@ def _adapter() -> TypeAdapter[Request]:
     return TypeAdapter(any_request)
 
 
-@dataclass(frozen=True)
-class Decision:
+class Decision(NamedTuple):
     """What a request changes in a snapshot, and why it leaves other tasks as they are.
 
     `done`: a sentence on those that need no change, "" if there are none.

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from runner.core import gc_pause
 from runner.core.errors import InvalidInput, Problem, UsageProblem
@@ -244,8 +245,7 @@ class _RecordingTree:
             return False
 
 
-@dataclass(frozen=True)
-class _CachedPlan:
+class _CachedPlan(NamedTuple):
     """A plan, its graph and the files that they were made of."""
 
     choice: PlanSettings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 # The modes of git's tree entries.
 REGULAR, EXECUTABLE, SYMLINK, GITLINK = "100644", "100755", "120000", "160000"
@@ -27,8 +28,7 @@ class Change:
         return self.old is None and self.new is not None
 
 
-@dataclass(frozen=True)
-class Refusal:
+class Refusal(NamedTuple):
     """A reason why a change may not land.
 
     `reason` completes the sentence that `path` begins; without a path, the change as a

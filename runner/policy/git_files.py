@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from runner.policy.paths import shortened
 
@@ -29,8 +29,7 @@ _HARMLESS = frozenset(
 _STATES = frozenset({"", "auto", "lf", "crlf"})  # values of text and eol
 
 
-@dataclass(frozen=True)
-class Fault:
+class Fault(NamedTuple):
     """Why such a change is not harmless; `reason` completes "<path> …".
 
     Without a file that is `needed`, the rest of the change would not mean the same.

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
+from typing import NamedTuple
 
 from runner.core.errors import GitFailed
 from runner.policy.change import Change
@@ -63,8 +64,7 @@ class CheckoutState:
     hooks: Mapping[Path, Stamp] | None = None
 
 
-@dataclass(frozen=True)
-class Commit:
+class Commit(NamedTuple):
     """A commit; `author` and `committer` are `NAME <EMAIL>`."""
 
     commit: str

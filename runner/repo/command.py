@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, Popen, TimeoutExpired
-from typing import IO, BinaryIO, cast
+from typing import IO, BinaryIO, NamedTuple, cast
 from weakref import WeakSet
 
 from runner.core.errors import EnvironmentBroken, GitFailed, GitStopped, UsageProblem
@@ -86,8 +86,7 @@ _CHUNK = 2**16  # bytes that are read from a pipe at a time
 _MAX_MESSAGES = 2**16  # bytes that are kept of standard error, its end
 
 
-@dataclass(frozen=True)
-class Completed:
+class Completed(NamedTuple):
     """A git process that has ended: its status, its output, its messages."""
 
     status: int

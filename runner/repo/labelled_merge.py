@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from runner.repo.command import Git
@@ -53,8 +52,7 @@ class Unmarked(NamedTuple):
     merged: tuple[str, str] | None
 
 
-@dataclass(frozen=True)
-class LabelledMerge:
+class LabelledMerge(NamedTuple):
     """The merged tree, the files in it with markers, and the paths whose conflict has
     none. `messages` are git's sentences about what conflicts.
     """

@@ -6,7 +6,6 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from runner.core.errors import GitFailed
@@ -31,8 +30,7 @@ class Versions(NamedTuple):
     theirs: tuple[str, str] | None = None
 
 
-@dataclass(frozen=True)
-class Conflict:
+class Conflict(NamedTuple):
     """The conflict of a merge: the paths, git's messages, and the marked hunks. `tree`
     has the files with their marks.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from runner.core.errors import EnvironmentBroken, UsageProblem
 from runner.core.sandbox import SandboxSettings
@@ -15,8 +15,7 @@ _INSTALL = "apt install bubblewrap"
 _SIGNALS_SINCE, _TCP_SINCE, _SOCKETS_SINCE = 6, 4, 9
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(NamedTuple):
     """The mechanisms of a run.
 
     bubblewrap: its program, "" without it. landlock: the version to use, 0 without it.

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 from runner.core.sandbox import SandboxSettings
 
@@ -98,8 +99,7 @@ class Surroundings:
     secrets_elsewhere: tuple[Path, ...] = ()
 
 
-@dataclass(frozen=True)
-class Enclosure:
+class Enclosure(NamedTuple):
     """What one program gets of its own: what it may write and read beside what the run
     opens, the folder of its temporary files, and what in it all is only to be read.
     """

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from runner.core.events import UsageReport
 from runner.core.manifest import Manifest
@@ -82,8 +83,7 @@ class Budget:
         return replace(self, spent_usd=spent, highest_cost_usd=highest)
 
 
-@dataclass(frozen=True)
-class UsageTotal:
+class UsageTotal(NamedTuple):
     """The reported usage of the attempts of a batch or a run.
 
     `cost_usd` is in US dollars; `without_cost` counts the attempts that report none.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from runner.core.result import Failure, FailureKind, Result
 from runner.plan.records import seconds_between
@@ -11,8 +11,7 @@ from runner.plan.records import seconds_between
 AT_ONCE = 10.0  # seconds; an agent that fails sooner has not worked on its task
 
 
-@dataclass(frozen=True)
-class FirstFailures:
+class FirstFailures(NamedTuple):
     """The tasks with which a run began, as long as all of their attempts failed at once
     with the same message.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from runner import agents
 from runner.agents import Agent, Costs, prompt
@@ -28,8 +29,7 @@ _NEW_WORKFLOWS = (".github/workflows/x.yml", ".github/workflows/x.yaml")
 _WORKFLOW = re.compile(r"\.github/workflows/[^/]+\.ya?ml", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
-class PreflightReport:
+class PreflightReport(NamedTuple):
     """Everything that would stop the open tasks; the caller decides what is an error.
 
     `problems`: tasks that can never run or land, and a cost limit that cannot be enforced.
@@ -43,8 +43,7 @@ class PreflightReport:
     notes: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class _AgentUse:
+class _AgentUse(NamedTuple):
     """A task that will run, and an agent that it may get.
 
     `place`: where the settings name the agent, None if the plan does.

@@ -49,8 +49,7 @@ class SimulatedAttempt(NamedTuple):
     batch: int
 
 
-@dataclass(frozen=True)
-class SimulatedRun:
+class SimulatedRun(NamedTuple):
     """A run with so many slots; `attempts` are in the order in which they start."""
 
     slots: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from runner.core.errors import UsageProblem
 from runner.core.plurals import some_of
@@ -83,8 +83,7 @@ def answer_needed(ids: Sequence[str]) -> str:
     return f"{some_of(ids[:_NAMED], len(ids))} {verb} a question; to {it}:  {command}"
 
 
-@dataclass(frozen=True)
-class NamedTasks:
+class NamedTasks(NamedTuple):
     """The tasks on a command line: `ids` themselves, `until` with all they depend on."""
 
     ids: tuple[str, ...] = ()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 from runner.core.events import (
     AgentOutput,
@@ -52,8 +52,7 @@ class Verbosity(IntEnum):
     VERBOSE = 2
 
 
-@dataclass(frozen=True)
-class EventLines:
+class EventLines(NamedTuple):
     """The lines of one event. `verbosity` is the least that shows them.
 
     `live`: a live view shows the same, so only a plain log needs them.

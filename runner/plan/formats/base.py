@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from runner.core.task import Plan, Status
 
 Options = Mapping[str, str]
 
 
-@dataclass(frozen=True)
-class Mark:
+class Mark(NamedTuple):
     """The state that the plan's own marks should show for one task.
 
     `started` and `completed`: ISO 8601 in UTC, or None. `error`: one line, or None.

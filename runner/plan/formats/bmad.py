@@ -11,7 +11,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import yaml
 
@@ -77,8 +77,7 @@ STATUS_WORDS: Mapping[str, StatusWord] = {
 _PARTS = ("story", "acceptance criteria", "tasks / subtasks", "tasks/subtasks", "tasks")
 
 
-@dataclass(frozen=True)
-class _Story:
+class _Story(NamedTuple):
     """An entry of the file. `value` is its status, `file` the path of its text or ""."""
 
     key: str

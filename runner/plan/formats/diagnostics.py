@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from pydantic import ValidationError
 
@@ -190,8 +191,7 @@ class UniqueIds:
 # -- Status words --
 
 
-@dataclass(frozen=True)
-class StatusWord:
+class StatusWord(NamedTuple):
     """The meaning of a format's status word.
 
     A skipped task does not run, and no task that depends on it can run.
