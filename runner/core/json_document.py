@@ -18,7 +18,7 @@ from json import decoder
 from runner.core.errors import InvalidInput, Problem
 
 MAX_DEPTH = 100
-MAX_VALUES = 500_000
+MAX_VALUES = 1_000_000
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")

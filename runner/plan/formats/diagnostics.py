@@ -14,8 +14,9 @@ from runner.core.errors import InvalidInput, Problem
 from runner.core.task import LeftOut, Plan, Reference, Status, Task, TaskFields
 from runner.core.validation import nearest, problems_of
 
-MAX_TASKS = 20_000
-MAX_EDGES = 200_000
+# Every format is read in one pass, so these bound memory and not time.
+MAX_TASKS = 100_000
+MAX_EDGES = 500_000
 # Comparing spellings is slow, and that many mistakes have one common cause.
 MAX_GUESSES = 50
 LEFT_OUT = "left out, see fanin check"  # why such a task is skipped
@@ -106,25 +107,21 @@ def edge_problems(path: str, tasks: Sequence[Task]) -> list[Problem]:
     """Why the plan at `path` has too many dependencies, if it has."""
     if sum(len(task.depends_on) for task in tasks) <= MAX_EDGES:
         return []
-    what = f"more than {MAX_EDGES} dependencies"
+    what = f"more than {MAX_EDGES:,} dependencies"
     return [Problem(path, 1, what, "split the plan")]
 
 
-def number_problems(path: str, number: int, most: int | None = None) -> list[Problem]:
-    """Why the plan at `path` with so many tasks is too large, if it is.
-
-    It may have `most` tasks, by default MAX_TASKS.
-    """
-    most = MAX_TASKS if most is None else most
-    if number <= most:
+def number_problems(path: str, number: int) -> list[Problem]:
+    """Why the plan at `path` with so many tasks is too large, if it is."""
+    if number <= MAX_TASKS:
         return []
-    what = f"{number} tasks; at most {most} are allowed"
+    what = f"{number:,} tasks; at most {MAX_TASKS:,} are allowed"
     return [Problem(path, 1, what, "split the plan")]
 
 
-def refuse_number(path: str, number: int, most: int | None = None) -> None:
+def refuse_number(path: str, number: int) -> None:
     """Raises InvalidInput for a plan with too many tasks, before they are built."""
-    if problems := number_problems(path, number, most):
+    if problems := number_problems(path, number):
         raise InvalidInput(problems)
 
 

@@ -26,8 +26,6 @@ from runner.plan.formats.diagnostics import (
 from runner.policy.globs import glob_problems
 
 EXAMPLE = "write:  tasks: [{id: T1, title: What to do}]"
-# Programs write large plans in this format, and it is read in one pass.
-MAX_TASKS = 100_000
 _LIST_KEYS = ("files", "depends_on", "allow")
 _LINE_WIDTH = 110
 _BLANK = Task.model_construct(id="T", title="x")
@@ -79,7 +77,7 @@ class Native:
         data = document.data
         if not isinstance(data, dict) or not isinstance(data.get("tasks"), list):
             raise InvalidInput(problems)
-        refuse_number(path, len(data["tasks"]), MAX_TASKS)
+        refuse_number(path, len(data["tasks"]))
         defaults, defaults_problems = _read_defaults(document)
         problems += defaults_problems
         tasks: list[Task] = []

@@ -140,7 +140,7 @@ class TaskOrder:
         if self._edges <= MAX_EDGES:
             return True
         if before <= MAX_EDGES:
-            what = f"more than {MAX_EDGES} dependencies"
+            what = f"more than {MAX_EDGES:,} dependencies"
             self.diagnostics.add_problem(item.line_index, what, "split the plan")
         return False
 
@@ -258,7 +258,7 @@ class TaskOrder:
         """Every pair of tasks that prose orders, and whether a task itself says it."""
         for number, (hint, is_of_task) in enumerate(self._all_hints()):
             if number >= MAX_EDGES:
-                what = f"more than {MAX_EDGES} dependencies"
+                what = f"more than {MAX_EDGES:,} dependencies"
                 self.diagnostics.add_problem(hint.line_index, what, "split the plan")
                 return
             yield hint, is_of_task

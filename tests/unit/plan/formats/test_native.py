@@ -9,7 +9,7 @@ import pytest
 from runner.core.errors import UsageProblem
 from runner.core.task import AgentSettings, Plan, PlanSettings, Status
 from runner.plan import formats
-from runner.plan.formats import Mark, MemoryTree, diagnostics, native
+from runner.plan.formats import Mark, MemoryTree, diagnostics
 from tests.support.builders import problems
 
 
@@ -337,7 +337,7 @@ def test_a_plan_with_too_many_dependencies_is_refused(
 def test_a_plan_with_too_many_tasks_is_refused_before_they_are_built(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(native, "MAX_TASKS", 2)
+    monkeypatch.setattr(diagnostics, "MAX_TASKS", 2)
     text = "version: 1\ntasks:\n- {id: A, title: a}\n- {id: B, title: b}\n"
     assert len(_load(text).tasks) == 2
     (problem,) = problems(lambda: _load(text + "- not a task\n"))
