@@ -603,7 +603,11 @@ def test_a_request_during_verify_counts_when_it_is_over(project: Project) -> Non
 def test_max_rounds_is_a_number_of_landings_that_take_all_that_has_started(
     project: Project,
 ) -> None:
-    tasks = [{"id": t, "do": [f"write {t}: x"]} for t in "ABCDEFGH"]
+    # Two chains: however slow a landing is, a link starts only when the last is merged.
+    tasks: list[dict[str, Any]] = [
+        {"id": t, "do": [f"write {t}: x"], "depends_on": [*needed]}
+        for t, needed in zip("ABCDEFGH", ["", "", *"ABCDEF"], strict=True)
+    ]
     project.plan(tasks, schedule="rolling", max_concurrent=2, limits={"max_rounds": 2})
     before = int(project.git("rev-list", "--count", "HEAD"))
     outcome = project.run()
