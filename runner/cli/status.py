@@ -30,9 +30,11 @@ if TYPE_CHECKING:
 
     from rich.color import ColorSystem
 
+    from runner.cli.watch import WatchedTasks
     from runner.config.settings import FlagValue, Settings
     from runner.core.reports import DeliveryRow, RunRow
     from runner.local.delivered import Delivered
+    from runner.local.event_reader import EventReader
     from runner.local.journal import Journal, WaitingWork
     from runner.local.run_history import PastRun, RunHistory
     from runner.plan.snapshot import Snapshot
@@ -84,6 +86,20 @@ def status(
     return EXIT_DONE
 
 
+class BranchNow(NamedTuple):
+    """What a branch has of the tasks: `settings` name it if it is one of a run's own.
+
+    The rest as in `TasksNow`.
+    """
+
+    settings: Settings
+    snapshot: Snapshot
+    views: list[TaskView]
+    own_work: WaitingWork | None
+    other_work: list[WaitingWork]
+    delivered: Delivered | None
+
+
 class TasksNow(NamedTuple):
     """The tasks as they stand, and the finished work that waits: for the branch that
     work lands on, and for others.
@@ -105,25 +121,52 @@ def read_tasks(repo: Repository, settings: Settings) -> TasksNow:
 
     journal = Journal(repo.git_dir)
     # Before the branch: what lands in between is then completed, as it is.
-    plan = settings.plan.path
-    open_run = journal.state().run
-    unfinished = _unfinished_runs(journal, plan, open_run)
+    unfinished = unfinished_runs(journal, settings.plan.path)
+    return with_runs(repo, read_branch(repo, settings), journal, unfinished)
+
+
+def read_branch(repo: Repository, settings: Settings) -> BranchNow:
+    """The tasks as the branch that has the work knows them."""
     delivered = _delivered(repo, settings)
     if delivered is not None and delivered.is_here:
         settings = settings.model_copy(update={"branch": delivered.branch})
     own_work, other_work = unlanded_work(repo, settings)
     snapshot = branch_snapshot(repo, settings, own_work.branch if own_work else None)
-    branch = settings.branch or repo.current_branch()
     views = task_views(snapshot, settings)
-    for past, heir in unfinished:
+    return BranchNow(settings, snapshot, views, own_work, other_work, delivered)
+
+
+class UnfinishedRuns(NamedTuple):
+    """The runs that work on tasks or have left work, each with what finishes it.
+
+    `open_run` is the one that the journal has no end of.
+    """
+
+    open_run: str | None
+    runs: list[tuple[PastRun, str]]
+
+
+def with_runs(
+    repo: Repository, now: BranchNow, journal: Journal, unfinished: UnfinishedRuns
+) -> TasksNow:
+    """The tasks of the branch with what these runs do to them."""
+    branch = now.settings.branch or repo.current_branch()
+    plan, views = now.settings.plan.path, now.views
+    for past, heir in unfinished.runs:
         from runner.local.live_state import with_run
 
-        views = with_run(views, past, plan, branch, open_run, heir)
-    starts = [past.view.start for past, _ in unfinished if past.is_active]
+        views = with_run(views, past, plan, branch, unfinished.open_run, heir)
+    starts = [past.view.start for past, _ in unfinished.runs if past.is_active]
     busy = [start.branch for start in starts if start and branch]
     busy_branches = [name for name in busy if name != branch]
     return TasksNow(
-        snapshot, views, journal, own_work, other_work, delivered, busy_branches
+        now.snapshot,
+        views,
+        journal,
+        now.own_work,
+        now.other_work,
+        now.delivered,
+        busy_branches,
     )
 
 
@@ -136,19 +179,20 @@ def _delivered(repo: Repository, settings: Settings) -> Delivered | None:
     return delivered_work(repo, settings)
 
 
-def _unfinished_runs(
-    journal: Journal, plan: str, open_run: str | None
-) -> list[tuple[PastRun, str]]:
-    """The runs that work on tasks or have left work, each with what finishes it."""
+def unfinished_runs(
+    journal: Journal, plan: str, reader: EventReader | None = None
+) -> UnfinishedRuns:
+    """The runs that have not finished now; `reader` as for `RunHistory`."""
+    open_run = journal.state().run
     # Most of the time there is none, and no events need be read.
     if open_run is None and journal.holder() is None:
-        return []
+        return UnfinishedRuns(open_run, [])
     from runner.local.run_history import RunHistory
 
-    history = RunHistory(journal, plan)
+    history = RunHistory(journal, plan, reader)
     past = history.latest()
     if past is None:
-        return []
+        return UnfinishedRuns(open_run, [])
     runs = [(past, "the next fanin run")]
     left = None
     if open_run not in {None, past.run}:
@@ -157,7 +201,7 @@ def _unfinished_runs(
         # The last run still finishes what that one has left.
         heir = "the run in progress" if past.is_active else "the next fanin run"
         runs.insert(0, (left, heir))
-    return runs
+    return UnfinishedRuns(open_run, runs)
 
 
 def _print_json(repo: Repository, settings: Settings, now: TasksNow) -> None:
@@ -313,27 +357,27 @@ def _watch(
     """Draw the table again and again in a terminal; else print a line for a change."""
     import time
 
+    from runner.cli.watch import WatchedTasks
+
+    watched = WatchedTasks(repo_path, flags)
     try:
         if not sys.stdout.isatty():
-            return _print_changes(repo_path, flags)
+            return _print_changes(watched)
         while True:
-            _draw(repo_path, flags, every=every)
+            _draw(*watched.now(), every=every)
             time.sleep(_WATCH_INTERVAL)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
 
 
-def _draw(
-    repo_path: str, flags: Mapping[str, FlagValue | None], *, every: bool
-) -> None:
+def _draw(repo: Repository, settings: Settings, now: TasksNow, *, every: bool) -> None:
     """Draw what fits on the screen; with `every`, all of it."""
     from runner.local.delivered import where_it_is
     from runner.ui.shown_text import Line
     from runner.ui.status_table import status_lines, status_screen
     from runner.ui.terminal import RunConsole
 
-    repo, settings = open_project(repo_path, flags)
-    now, console = read_tasks(repo, settings), RunConsole()
+    console = RunConsole()
     texts = [where_it_is(now.delivered)] if now.delivered else []
     texts += _notices(repo, settings, now)
     notices = [Line.of(text) for text in texts]
@@ -349,7 +393,7 @@ def _draw(
     click.echo(_CLEAR + "\n".join(painted), color=True)
 
 
-def _print_changes(repo_path: str, flags: Mapping[str, FlagValue | None]) -> int:
+def _print_changes(watched: WatchedTasks) -> int:
     import time
     from datetime import datetime
 
@@ -357,8 +401,8 @@ def _print_changes(repo_path: str, flags: Mapping[str, FlagValue | None]) -> int
 
     before: dict[str, str] = {}
     while True:
-        views = read_tasks(*open_project(repo_path, flags)).views
-        for view in views:
+        _, _, tasks = watched.now()
+        for view in tasks.views:
             shown = f"{view.state}: {view.reason}" if view.reason else view.state
             shown = " ".join(visible(shown).split())
             if before.get(view.task.id) != shown:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -47,12 +47,17 @@ def read_events(path: Path, *, output: bool = True) -> Iterator[RunEvent]:
         return
     with stream:
         # Split at line feeds alone: JSON may have other line separators in a text.
-        for line in stream:
-            if not output and _OUTPUT in line[:_HEAD_BYTES]:
-                continue
-            event = event_of(line)
-            if event is not None:
-                yield event
+        yield from events_of(stream, output=output)
+
+
+def events_of(lines: Iterable[bytes], *, output: bool = True) -> Iterator[RunEvent]:
+    """The events of these lines, as `read_events` gives them."""
+    for line in lines:
+        if not output and _OUTPUT in line[:_HEAD_BYTES]:
+            continue
+        event = event_of(line)
+        if event is not None:
+            yield event
 
 
 @cache

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from runner.core import result_folder
-from runner.core.event_lines import NAME, read_events
-from runner.core.run_view import AttemptState, AttemptView, RunView, fold
+from runner.core.event_lines import NAME
+from runner.core.run_view import AttemptState, AttemptView, RunView
+from runner.local.event_reader import EventReader
 from runner.local.journal import Journal
 
 _DONE = {AttemptState.LANDED, AttemptState.HELD}
@@ -30,11 +31,15 @@ class PastRun(NamedTuple):
 class RunHistory:
     """The runs that have a folder in `.git/fanin/runs`, for the plan at path `plan`.
 
-    Every run is read once, when it is first asked for.
+    Every run is read once, when it is first asked for. A `reader` that is used again
+    reads only what has been added.
     """
 
-    def __init__(self, journal: Journal, plan: str) -> None:
+    def __init__(
+        self, journal: Journal, plan: str, reader: EventReader | None = None
+    ) -> None:
         self._journal, self._plan = journal, plan
+        self._reader = reader or EventReader()
         self._runs: list[PastRun] | None = None
         self._attempts: dict[str, list[AttemptView]] | None = None
 
@@ -116,10 +121,11 @@ class RunHistory:
         return sorted((file.parent for file in folders), key=lambda path: path.name)
 
     def _read(self, folder: Path, *, is_last: bool) -> PastRun:
-        view = fold(read_events(folder / NAME, output=False))
+        view = self._reader.view(folder / NAME)
         # Only the last one can be at work: there is one lock.
         is_active = is_last and view.end is None and self._is_held_by(view)
         if not is_active:
+            self._reader.forget(folder / NAME)
             view.interrupt_running()
         return PastRun(folder.name, view, is_active)
 

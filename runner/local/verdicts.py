@@ -26,7 +26,7 @@ from runner.local.failed_tests import failed_tests
 if TYPE_CHECKING:
     from runner.core.result import Failure
 
-_FILE = "verdicts.json"
+FILE = "verdicts.json"
 _VERSION = 1
 _GREEN_FOR = timedelta(days=1)
 _HISTORY_FOR = timedelta(days=30)
@@ -72,7 +72,7 @@ class Verdicts:
         is_used: bool = True,
     ) -> None:
         """Unless `is_used`, no earlier verdict counts; the history is kept all the same."""
-        self._file = private_folder / _FILE
+        self._file = private_folder / FILE
         self._now, self._is_used = now, is_used
         self._lock = threading.Lock()
         self._contents = _read(self._file)
