@@ -50,7 +50,8 @@ from runner.core.events import (
     RunEvent,
     RunStarted,
 )
-from runner.ui.terminal import RunConsole, TerminalView
+from runner.ui.console import RunConsole
+from runner.ui.terminal import TerminalView
 
 AGENTS = 16
 RATE = 1_000_000  # bytes a second that a busy agent writes

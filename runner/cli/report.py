@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING
 from runner.core.errors import EXIT_DONE, EXIT_TASKS_FAILED
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from runner.core.events import UsageReport
     from runner.core.run_view import RunView
     from runner.plan.snapshot import Snapshot
     from runner.plan.view import TaskView
     from runner.schedule.budget import UsageTotal
+    from runner.ui.console import RunConsole
 
 _UNFINISHED = {"failed", "blocked", "held"}
 # Of more tasks that are blocked by the same one there is a single line.
@@ -29,7 +28,7 @@ _COLOURS = dict.fromkeys(("finished", *_OPEN), "yellow")
 
 
 def print_end(
-    console: Console,
+    console: RunConsole,
     views: Sequence[TaskView],
     run: RunView,
     masked: Callable[[str], str] = str,
@@ -76,7 +75,7 @@ def print_end(
 
 
 def print_outside_changes(
-    console: Console, run: RunView, masked: Callable[[str], str]
+    console: RunConsole, run: RunView, masked: Callable[[str], str]
 ) -> None:
     """Print what somebody else has changed in the repository during the run."""
     from runner.ui.run_lines import outside_text
@@ -156,7 +155,7 @@ def _last_failure(view: TaskView, run: RunView) -> str:
     return f"attempt {attempt.attempt} {attempt.failure.verb}: {first}"
 
 
-def print_usage(console: Console, usage: UsageTotal | UsageReport) -> None:
+def print_usage(console: RunConsole, usage: UsageTotal | UsageReport) -> None:
     """Print what the attempts of a run reported, if there were any."""
     from runner.schedule.budget import UsageTotal
 
@@ -167,7 +166,7 @@ def print_usage(console: Console, usage: UsageTotal | UsageReport) -> None:
         console.print(total.describe(), markup=False)
 
 
-def print_time(console: Console, snapshot: Snapshot, run: RunView) -> None:
+def print_time(console: RunConsole, snapshot: Snapshot, run: RunView) -> None:
     """Print how long the run took, and how long it would have taken otherwise."""
     from runner.ui.run_summary import seconds_of_task, time_line
 
@@ -202,7 +201,7 @@ def exit_code_of(views: Sequence[TaskView]) -> int:
     return EXIT_DONE
 
 
-def print_waves(console: Console, snapshot: Snapshot) -> None:
+def print_waves(console: RunConsole, snapshot: Snapshot) -> None:
     """Print the graph, one line for all tasks that could run at the same time."""
     for wave in snapshot.graph.waves():
         tasks = []

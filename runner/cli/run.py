@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from runner.local.run import Answers
     from runner.repo.repository import Repository
     from runner.schedule.task_choice import NamedTasks
-    from runner.ui.terminal import RunConsole
+    from runner.ui.console import RunConsole
 
 
 @click.command()
@@ -180,8 +180,9 @@ def _run(
     from runner.cli.report import print_end, print_time, print_usage
     from runner.core.errors import DecisionNeeded, Interrupted
     from runner.local.run import LocalRun
+    from runner.ui.console import RunConsole
     from runner.ui.run_lines import Verbosity
-    from runner.ui.terminal import RunConsole, TerminalView
+    from runner.ui.terminal import TerminalView
     from runner.ui.traces import traced
 
     console = RunConsole()

@@ -36,7 +36,8 @@ def demo(keep_in: Path | None) -> int:
     from runner.cli.demo.repository import make_repository
     from runner.cli.report import print_end, print_waves
     from runner.local.run import LocalRun
-    from runner.ui.terminal import RunConsole, TerminalView
+    from runner.ui.console import RunConsole
+    from runner.ui.terminal import TerminalView
 
     root = make_repository(keep_in or Path(tempfile.mkdtemp(prefix="fanin-")))
     repo, settings = open_project(str(root), {})

@@ -305,14 +305,10 @@ def _print_status(
 
 def _terminal() -> tuple[int | None, ColorSystem | None]:
     """The columns of standard output and its colours; None for a file."""
-    is_terminal = sys.stdout.isatty()
-    # rich, which is slow to import, takes a file for a terminal if one of these is set.
-    if not (is_terminal or {"FORCE_COLOR", "TTY_COMPATIBLE"} & os.environ.keys()):
-        return None, None
-    from runner.ui.terminal import RunConsole
+    from runner.ui.console import RunConsole
 
     console = RunConsole()
-    return console.width if is_terminal else None, console.colours
+    return console.width if console.is_terminal else None, console.colours
 
 
 def _notices(repo: Repository, settings: Settings, now: TasksNow) -> list[str]:
@@ -373,9 +369,9 @@ def _watch(
 def _draw(repo: Repository, settings: Settings, now: TasksNow, *, every: bool) -> None:
     """Draw what fits on the screen; with `every`, all of it."""
     from runner.local.delivered import where_it_is
+    from runner.ui.console import RunConsole
     from runner.ui.shown_text import Line
     from runner.ui.status_table import status_lines, status_screen
-    from runner.ui.terminal import RunConsole
 
     console = RunConsole()
     texts = [where_it_is(now.delivered)] if now.delivered else []

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
-from rich.cells import cell_len
-from rich.color import ColorSystem
+from runner.ui.shown_text import Line, cell_len
 
-from runner.ui.shown_text import Line
+if TYPE_CHECKING:
+    from rich.color import ColorSystem
 
 _ERASE_BELOW = "\x1b[J"
 # tmux remembers how long a row was, and whether it went on in the next, until the whole

@@ -6,8 +6,6 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from rich.cells import cell_len, set_cell_size
-
 from runner.core.message_text import visible
 
 if TYPE_CHECKING:  # what is written to a file needs no colours
@@ -71,18 +69,43 @@ def lines_of(text: str) -> list[str]:
     return lines
 
 
+def cell_len(text: str) -> int:
+    """How many columns of a terminal the text takes."""
+    if _is_plain(text):
+        return len(text)
+    from rich import cells
+
+    return cells.cell_len(text)
+
+
+def _sized(text: str, width: int) -> str:
+    """The text cut or filled to so many columns."""
+    if _is_plain(text):
+        return text[:width].ljust(width)
+    from rich import cells
+
+    return cells.set_cell_size(text, width)
+
+
+def _is_plain(text: str) -> bool:
+    """Whether each character takes one column; rich, which knows the others, is slow to
+    import.
+    """
+    return text.isascii() and text.isprintable()
+
+
 def fitted(text: str, width: int) -> str:
     """The text cut to so many columns, with an ellipsis if something is missing."""
     if len(text) > width * _MAX_CHARACTERS_OF_CELL:
         text = text[: width * _MAX_CHARACTERS_OF_CELL]
     if cell_len(text) <= width:
         return text
-    return set_cell_size(text, max(0, width - 1)) + _CUT
+    return _sized(text, max(0, width - 1)) + _CUT
 
 
 def padded(text: str, width: int) -> str:
     """The text cut or filled to exactly so many columns."""
-    return set_cell_size(fitted(text, width), width)
+    return _sized(fitted(text, width), width)
 
 
 def _cut(spans: tuple[Span, ...], width: int) -> list[Span]:

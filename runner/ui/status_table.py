@@ -5,10 +5,8 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-from rich.cells import cell_len
-
 from runner.plan.view import TaskView, counts
-from runner.ui.shown_text import Line, Span, fitted, one_line, padded
+from runner.ui.shown_text import Line, Span, cell_len, fitted, one_line, padded
 
 _COLOURS = {
     "completed": "green",

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,13 +11,10 @@ from datetime import datetime
 from enum import Enum
 from queue import Empty, SimpleQueue
 from types import MappingProxyType
-from typing import IO
-
-from rich.color import ColorSystem
-from rich.console import Console
 
 from runner.core.events import RunEvent
 from runner.core.run_view import RunView
+from runner.ui.console import RunConsole
 from runner.ui.live_frame import frame
 from runner.ui.run_lines import Verbosity, event_lines
 from runner.ui.screen import Screen
@@ -27,12 +22,6 @@ from runner.ui.shown_text import Line, Span
 
 _PAUSE = 0.05  # seconds from one drawing to the next
 _TICK = 1.0  # seconds after which the times on the screen are drawn anew
-_COLOUR_SYSTEMS = {
-    "standard": "STANDARD",
-    "256": "EIGHT_BIT",
-    "truecolor": "TRUECOLOR",
-    "windows": "WINDOWS",
-}
 
 
 class _Notice(Enum):
@@ -40,28 +29,6 @@ class _Notice(Enum):
 
     RESIZED = "resized"
     OVER = "over"
-
-
-class RunConsole(Console):
-    """Standard output. Once its reader has gone, nothing more is shown and the work
-    continues; rich would end the process.
-    """
-
-    def __init__(self, file: IO[str] | None = None) -> None:
-        super().__init__(highlight=False, file=file)
-
-    def on_broken_pipe(self) -> None:
-        self.quiet = True
-        if self.file is sys.stdout:
-            # Python reports a closed pipe once more when it flushes the stream at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-    @property
-    def colours(self) -> ColorSystem | None:
-        """The colours that it has; None for plain text."""
-        if self.color_system is None or self.no_color:
-            return None
-        return ColorSystem[_COLOUR_SYSTEMS[self.color_system]]
 
 
 class TerminalView:
@@ -184,7 +151,7 @@ def _on_resize(hear: Callable[[], object]) -> Iterator[None]:
 def _shows_frames(console: RunConsole, environ: Mapping[str, str]) -> bool:
     """Whether standard output is a terminal that a person looks at."""
     return (
-        console.file.isatty()
+        console.is_terminal
         and environ.get("TERM") not in {"dumb", "unknown"}
         and not environ.get("CI")
     )

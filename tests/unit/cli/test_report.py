@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Literal
 
 import pytest
-from rich.console import Console
 
 from runner.cli.report import print_end, print_time, with_unlanded
 from runner.core.events import PlannedTask, RunStarted
@@ -13,8 +12,15 @@ from runner.core.result import Failure, FailureKind
 from runner.core.run_view import AttemptState, AttemptView, RunView, TaskRun
 from runner.plan.records import Record
 from runner.plan.view import TaskView
+from runner.ui.console import RunConsole
 from tests.support.builders import task
 from tests.support.queue_snapshots import snapshot
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+
 
 MINUTES = {"LONG": 19, "A": 5, "B": 23, "C": 1}
 
@@ -46,7 +52,7 @@ def test_the_end_says_what_rolling_would_have_saved(
             name, 1, "b", state=AttemptState.LANDED, seconds=minutes * 60.0
         )
         run.tasks[name] = TaskRun(name, attempts=[attempt])
-    print_time(Console(), after, run)
+    print_time(RunConsole(), after, run)
     line = "rolling: about 29 min instead of 43"
     assert (line in capsys.readouterr().out.splitlines()) is is_told
 
@@ -83,7 +89,7 @@ def test_the_end_of_an_interrupted_run_names_what_failed_and_what_waits(
     }
     views = [_view(*each) for each in states.items()]
     views.append(_view("AGAIN", "ready", "attempt 1 failed: status 1"))
-    print_end(Console(width=200), with_unlanded(views, run), run)
+    print_end(RunConsole(), with_unlanded(views, run), run)
     waits = "finished: its work is kept, and the next fanin run lands it"
     assert capsys.readouterr().out.splitlines() == [
         f"finished {waits}",
@@ -100,7 +106,9 @@ def test_the_reasons_at_the_end_pass_the_masker(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     held = _view("A", "held", "its work waits on fanin/s3cret")
-    print_end(Console(), [held], RunView(), lambda text: text.replace("s3cret", "***"))
+    print_end(
+        RunConsole(), [held], RunView(), lambda text: text.replace("s3cret", "***")
+    )
     assert "A held: its work waits on fanin/***" in capsys.readouterr().out
 
 
@@ -110,7 +118,7 @@ def test_a_failure_that_is_not_on_the_branch_yet_has_its_reason(
     run = RunView()
     failed = _attempted(run, "A", AttemptState.FAILED)
     failed.failure = Failure(kind=FailureKind.AGENT_ERROR, message="status 1\nmore")
-    print_end(Console(width=200), with_unlanded([_view("A", "ready")], run), run)
+    print_end(RunConsole(), with_unlanded([_view("A", "ready")], run), run)
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == ["A ready: attempt 1 failed: status 1", "    more"]
 
@@ -126,7 +134,7 @@ def test_the_last_failure_counts_where_the_branch_records_the_one_before(
     stopped.failure = Failure(kind=FailureKind.INTERRUPTED, message="stopped")
     recorded = "attempt 1 failed: status 1"
     views = [_view("A", "ready", recorded), _view("B", "ready", recorded)]
-    print_end(Console(width=200), with_unlanded(views, run), run)
+    print_end(RunConsole(), with_unlanded(views, run), run)
     assert capsys.readouterr().out.splitlines()[:2] == [
         "A ready: attempt 2 failed: status 2",
         f"B ready: {recorded}",
@@ -139,7 +147,7 @@ def test_many_tasks_that_are_blocked_by_the_same_one_have_one_line(
     views = [_view("F", "failed", "status 1")]
     views += [_view(f"B{number}", "blocked", "by F") for number in range(20)]
     views += [_view(f"C{number}", "blocked", "by G") for number in range(3)]
-    print_end(Console(width=200), views, RunView())
+    print_end(RunConsole(), views, RunView())
     assert capsys.readouterr().out.splitlines()[:6] == [
         "F failed: status 1",
         "    to look at it:  fanin show F",

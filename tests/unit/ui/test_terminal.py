@@ -37,9 +37,10 @@ from runner.core.events import (
 )
 from runner.core.result import Failure, FailureKind, Usage
 from runner.ui import terminal
+from runner.ui.console import RunConsole
 from runner.ui.run_lines import Verbosity
 from runner.ui.screen import Screen
-from runner.ui.terminal import RunConsole, TerminalView
+from runner.ui.terminal import TerminalView
 
 COMMIT = "0123456789abcdef0123"
 
