@@ -16,6 +16,7 @@ from runner.agents.base import (
     is_isolated,
 )
 from runner.core.errors import UsageProblem
+from runner.core.plugins import may_have_entry_points
 from runner.core.task import AgentSettings
 
 __all__ = [
@@ -124,6 +125,8 @@ def _built_in(name: str) -> Agent:
 
 
 def _plugin_names() -> list[str]:
+    if not may_have_entry_points(ENTRY_POINTS):
+        return []
     from importlib.metadata import entry_points
 
     return sorted({point.name for point in entry_points(group=ENTRY_POINTS)})

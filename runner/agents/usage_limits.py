@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
-from email.utils import parsedate_to_datetime
 from zoneinfo import ZoneInfo
 
 from runner.agents.process import Outcome
@@ -153,6 +152,8 @@ def plausible(seconds: object, now: datetime) -> datetime | None:
 def _time_of_header(match: re.Match[str], now: datetime) -> datetime | None:
     if match["seconds"]:
         return plausible(now.timestamp() + int(match["seconds"]), now)
+    from email.utils import parsedate_to_datetime  # slow to import, and rarely needed
+
     try:
         return plausible(parsedate_to_datetime(match["date"]).timestamp(), now)
     except (ValueError, OverflowError):

@@ -150,8 +150,9 @@ def fanin(ctx: click.Context, repo: str) -> None:
 def main() -> NoReturn:
     """Run fanin; every error becomes one sentence and an exit code."""
     # Imports create a hundred thousand objects and no garbage, but by default the
-    # collector scans them again and again.
-    gc.set_threshold(50_000)
+    # collector scans them again and again. A run has started its first agent before it
+    # has as many.
+    gc.set_threshold(100_000)
     _open_closed_streams()
     _use_utf8()
     _look_for_no_plugins_of_pydantic()

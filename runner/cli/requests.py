@@ -13,7 +13,8 @@ from runner.core.errors import EXIT_DONE, UsageProblem
 if TYPE_CHECKING:
     from runner.config.settings import Settings
     from runner.local.journal import Journal
-    from runner.local.request_outcome import Outcome, RequestContext
+    from runner.local.request_context import RequestContext
+    from runner.local.request_outcome import Outcome
     from runner.plan.requests import Request
     from runner.plan.snapshot import Snapshot
     from runner.repo.repository import Repository
@@ -58,7 +59,8 @@ def submit(
     applied, the run says so.
     """
     from runner.local.journal import Journal, RepositoryInUse
-    from runner.local.request_outcome import RequestContext, request_outcome
+    from runner.local.request_context import RequestContext
+    from runner.local.request_outcome import request_outcome
     from runner.local.requests import apply_request
     from runner.plan.requests import check_request
 

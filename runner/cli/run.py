@@ -97,7 +97,6 @@ def run(
 
     With IDs, run these tasks and no others; what they depend on must be completed.
     """
-    from runner.local.delivered import with_own_branch
     from runner.local.run import Answers
     from runner.schedule.task_choice import NamedTasks
 
@@ -110,6 +109,8 @@ def run(
     if dry_run and as_json:
         raise click.UsageError("--json has nothing to print with --dry-run")
     if dry_run:
+        from runner.local.delivered import with_own_branch
+
         return _print_first_batch(repo, with_own_branch(repo, settings), named)
     answers = Answers(trusted, closed_pull)
     if as_json:
@@ -185,7 +186,7 @@ def _run(
     from runner.ui.terminal import TerminalView
     from runner.ui.traces import traced
 
-    console = RunConsole()
+    console = RunConsole(environ=os.environ)
     verbosity = Verbosity(Verbosity.NORMAL + more_or_less)
     view = TerminalView(console, verbosity, os.environ)
     with traced(view, os.environ, _warn_of_traces) as observer:

@@ -41,7 +41,7 @@ def demo(keep_in: Path | None) -> int:
 
     root = make_repository(keep_in or Path(tempfile.mkdtemp(prefix="fanin-")))
     repo, settings = open_project(str(root), {})
-    console = RunConsole()
+    console = RunConsole(environ=os.environ)
     started = time.monotonic()
     with TerminalView(console, environ=os.environ) as view:
         local_run = LocalRun(repo, settings, os.environ, view)

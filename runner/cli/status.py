@@ -307,7 +307,7 @@ def _terminal() -> tuple[int | None, ColorSystem | None]:
     """The columns of standard output and its colours; None for a file."""
     from runner.ui.console import RunConsole
 
-    console = RunConsole()
+    console = RunConsole(environ=os.environ)
     return console.width if console.is_terminal else None, console.colours
 
 
@@ -373,7 +373,7 @@ def _draw(repo: Repository, settings: Settings, now: TasksNow, *, every: bool) -
     from runner.ui.shown_text import Line
     from runner.ui.status_table import status_lines, status_screen
 
-    console = RunConsole()
+    console = RunConsole(environ=os.environ)
     texts = [where_it_is(now.delivered)] if now.delivered else []
     texts += _notices(repo, settings, now)
     notices = [Line.of(text) for text in texts]

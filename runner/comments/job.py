@@ -23,7 +23,8 @@ from runner.core.errors import EXIT_DONE, EnvironmentBroken, FaninError, UsagePr
 from runner.delivery.choice import is_own
 from runner.github_api.comments import Comment, CommentedPull, read_comment
 from runner.github_api.issue_types import WRITERS
-from runner.local.request_outcome import Outcome, RequestContext, request_outcome
+from runner.local.request_context import RequestContext
+from runner.local.request_outcome import Outcome, request_outcome
 from runner.local.written_lines import WrittenLines
 from runner.plan.requests import check_request
 from runner.plan.snapshot import Snapshot, read_progress, read_snapshot

@@ -6,12 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 from runner.core import result_folder
 from runner.core.manifest import Manifest
 from runner.core.result_folder import Reading
 from runner.fan_in import landing_record
-from runner.fan_in.batch_merge import FanIn
 from runner.fan_in.importing import PackImporter
 from runner.fan_in.own_files import own_files
 from runner.fan_in.undo import Landed, Step, changes_by_task
@@ -19,7 +19,12 @@ from runner.plan.progress import Progress
 from runner.repo.quarantine import Quarantine
 from runner.repo.repository import Repository
 
-MergedBatch = tuple[Manifest, Path, FanIn]  # with the folder of its results
+if TYPE_CHECKING:
+    from runner.fan_in.batch_merge import FanIn
+
+MergedBatch: TypeAlias = (
+    "tuple[Manifest, Path, FanIn]"  # with the folder of its results
+)
 
 
 def record_landing(

@@ -9,26 +9,28 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from runner.config.settings import Settings
 from runner.core.clock import LONGEST_WAIT, Clock, local_time
 from runner.core.documents import duration_text
 from runner.core.events import Waiting
-from runner.core.manifest import Manifest
 from runner.core.result import FailureKind, Result
-from runner.core.task import AgentSettings, Plan
-from runner.fan_in.batch_merge import FanIn
-from runner.local.journal import Journal
-from runner.local.observer import MaskingObserver
-from runner.plan.snapshot import Snapshot
 from runner.schedule.agent_choice import AgentChoice
 from runner.schedule.backoff import Backoff
 from runner.schedule.budget import Budget, UsageTotal
 from runner.schedule.first_failures import FirstFailures
 from runner.schedule.limit_waits import LimitWaits, reset_of
 from runner.schedule.manifest import agents_of
-from runner.schedule.task_choice import TaskChoice
+
+if TYPE_CHECKING:
+    from runner.config.settings import Settings
+    from runner.core.manifest import Manifest
+    from runner.core.task import AgentSettings, Plan
+    from runner.fan_in.batch_merge import FanIn
+    from runner.local.journal import Journal
+    from runner.local.observer import MaskingObserver
+    from runner.plan.snapshot import Snapshot
+    from runner.schedule.task_choice import TaskChoice
 
 _SHORTEST_WAIT = 0.5  # seconds
 

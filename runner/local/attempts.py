@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runner import pipeline
 from runner.attempt.reports import AttemptReports
-from runner.core.manifest import BatchEntry, Manifest
 from runner.core.result import Failure, Result
-from runner.local.context import RunContext
 from runner.local.observer import log_path
-from runner.pipeline import Workspaces
-from runner.sandbox.walls import Walls
+
+if TYPE_CHECKING:
+    from runner.core.manifest import BatchEntry, Manifest
+    from runner.local.context import RunContext
+    from runner.pipeline import Workspaces
+    from runner.sandbox.walls import Walls
 
 # Runs an attempt and writes its result folder, with the parameters of
 # `pipeline.run_task`.

@@ -16,8 +16,6 @@ from runner.config.settings import Settings
 from runner.core.errors import EnvironmentBroken, Interrupted
 from runner.core.message_text import several_lines
 from runner.core.result import Failure, FailureKind
-from runner.fan_in.inputs import VerifyStep
-from runner.fan_in.verify_runs import confirmed_failure, verified_tree
 from runner.local.context import RunContext
 from runner.plan.snapshot import Snapshot, committed_include
 
@@ -101,6 +99,9 @@ def base_verified(
 def _verdict(
     context: RunContext, snapshot: Snapshot, verify: VerifyCommand, scratch: Path
 ) -> Failure | None:
+    from runner.fan_in.inputs import VerifyStep
+    from runner.fan_in.verify_runs import confirmed_failure, verified_tree
+
     repo, settings = context.repo, context.settings
     with repo.quarantine() as quarantine:
         tree = verified_tree(quarantine, snapshot.commit, settings.progress)

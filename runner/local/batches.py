@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from runner.core.manifest import Manifest
 from runner.core.plurals import pluralize
-from runner.core.task import Task
-from runner.local.account import RunAccount
-from runner.local.attempts import AttemptRunner
-from runner.local.context import RunContext
 from runner.local.unrecorded import failed_event
-from runner.plan.snapshot import Snapshot
 from runner.schedule.ready_queue import ReadyQueue
+
+if TYPE_CHECKING:
+    from runner.core.manifest import Manifest
+    from runner.core.task import Task
+    from runner.local.account import RunAccount
+    from runner.local.attempts import AttemptRunner
+    from runner.local.context import RunContext
+    from runner.plan.snapshot import Snapshot
 
 # keeps a batch's base from being collected while its results are on the way
 BASES = "refs/fanin/base"

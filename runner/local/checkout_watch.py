@@ -15,11 +15,11 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runner.core.errors import EnvironmentBroken
 from runner.core.events import CheckoutChanged
 from runner.core.outside_changes import OutsideChange, RunningAttempt, sentence
-from runner.fan_in.landed_changes import MergedBatch
 from runner.local import checkout_changes, doubt
 from runner.local.checkout_changes import BRANCHES, RefMove
 from runner.local.doubt import OutsideWork
@@ -28,6 +28,9 @@ from runner.local.observer import MaskingObserver
 from runner.repo import checkout_state, work_tree
 from runner.repo.checkout_state import CheckoutFiles, CheckoutState, Part, Stamps
 from runner.repo.repository import Repository
+
+if TYPE_CHECKING:
+    from runner.fan_in.landed_changes import MergedBatch
 
 _MAX_CHANGES = 20  # of those that one event has
 

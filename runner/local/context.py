@@ -7,35 +7,33 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runner import pipeline
-from runner.attempt.attempt import AttemptContext
-from runner.config.settings import Settings
 from runner.core.clock import Clock, SystemClock
-from runner.core.manifest import Manifest
 from runner.fan_in import kept_refs
-from runner.fan_in.batch_merge import FanIn
-from runner.fan_in.inputs import BatchResults
-from runner.local.delivery import LocalDelivery
-from runner.local.journal import Journal
-from runner.local.landing import BranchLander
 from runner.local.merge_order import MergeOrder
-from runner.local.observer import MaskingObserver
-from runner.local.request_outcome import RequestContext
-from runner.local.requests import (
-    TakenRequests,
-    apply_file_requests,
-    file_requests,
-    take_requests,
-)
+from runner.local.request_context import RequestContext, TakenRequests
 from runner.local.setup_record import SetupRecord
 from runner.local.unrecorded import counted_snapshot
 from runner.plan.snapshot import Snapshot, committed_include, committed_template
 from runner.plan.trees import CommitTree
-from runner.repo.repository import Repository
-from runner.schedule.agent_choice import AgentChoice
-from runner.schedule.budget import Budget
 from runner.schedule.task_choice import EVERY_TASK, TaskChoice
+
+# What applies requests is imported when there are some: most runs have none.
+if TYPE_CHECKING:
+    from runner.attempt.attempt import AttemptContext
+    from runner.config.settings import Settings
+    from runner.core.manifest import Manifest
+    from runner.fan_in.batch_merge import FanIn
+    from runner.fan_in.inputs import BatchResults
+    from runner.local.delivery import LocalDelivery
+    from runner.local.journal import Journal
+    from runner.local.landing import BranchLander
+    from runner.local.observer import MaskingObserver
+    from runner.repo.repository import Repository
+    from runner.schedule.agent_choice import AgentChoice
+    from runner.schedule.budget import Budget
 
 
 @dataclass(frozen=True)
@@ -101,6 +99,10 @@ class RunContext:
 
         `snapshot` is what counts now, `running` are the ids of tasks at work.
         """
+        if self.journal.requests.is_empty:
+            return TakenRequests(snapshot)
+        from runner.local.requests import take_requests
+
         taken = take_requests(
             self.journal,
             snapshot,
@@ -118,11 +120,17 @@ class RunContext:
         """Whether a request waits that is applied when nothing runs, before anything
         else starts.
         """
+        if self.journal.requests.is_empty:
+            return False
+        from runner.local.requests import file_requests
+
         branch = self.lander.branch
         return bool(file_requests(self.journal, branch, self.deferred))
 
     def apply_file_requests(self) -> None:
         """Apply the requests that change files. Only while nothing runs."""
+        from runner.local.requests import apply_file_requests
+
         environ = self.attempt_context.environ
         with self.lander.watch.own_changes():
             apply_file_requests(

@@ -20,20 +20,22 @@ from concurrent.futures import (
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from runner import pipeline
 from runner.attempt.attempt import VerifyCommand
-from runner.core.manifest import Manifest
-from runner.core.result import Failure
-from runner.fan_in.batch_merge import FanIn
 from runner.fan_in.culprits import CulpritSearch
 from runner.fan_in.inputs import SendBack
 from runner.fan_in.verify_runs import VerifyRuns, failure_of, never_verified
-from runner.local.context import RunContext
 from runner.plan.changes import ChangeSet, apply_changes
-from runner.plan.snapshot import Snapshot
-from runner.repo.quarantine import Quarantine
+
+if TYPE_CHECKING:
+    from runner.core.manifest import Manifest
+    from runner.core.result import Failure
+    from runner.fan_in.batch_merge import FanIn
+    from runner.local.context import RunContext
+    from runner.plan.snapshot import Snapshot
+    from runner.repo.quarantine import Quarantine
 
 
 class MergedResult(NamedTuple):

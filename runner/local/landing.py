@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runner import pipeline
 from runner.agents.environment import steering_of_person
 from runner.attempt.attempt import AttemptContext, VerifyCommand, verify_commit
 from runner.attempt.verify_checkouts import NewCheckouts, VerifyCheckouts
-from runner.config.settings import Settings
 from runner.core.cancellation import Cancellation
 from runner.core.errors import (
     EnvironmentBroken,
@@ -23,36 +23,40 @@ from runner.core.errors import (
     UsageProblem,
 )
 from runner.core.events import CommitLanded
-from runner.core.manifest import Manifest
 from runner.core.result import Failure, FailureKind
-from runner.core.task import PlanSettings
 from runner.delivery.choice import is_own
 from runner.fan_in import merge_events
-from runner.fan_in.batch_merge import FanIn
-from runner.fan_in.inputs import BatchResults, RunVerify, VerifyStep
-from runner.fan_in.landed_changes import MergedBatch, record_landing
-from runner.fan_in.verify_runs import verified_tree
 from runner.local.checkout_watch import CheckoutWatch
 from runner.local.journal import Journal, WaitingWork
 from runner.local.known_secrets import known_secrets
-from runner.local.observer import MaskingObserver
 from runner.local.result_seals import ResultSeals
 from runner.local.unlanded_work import has_unlanded_work
 from runner.local.unrecorded import commit_progress, recorded_event, with_unrecorded
 from runner.local.verdict_key import key_of
-from runner.local.verdicts import Verdicts
 from runner.plan.changes import (
     ChangeSet,
     apply_changes,
     requests_subject,
     unrecorded_failures,
 )
-from runner.plan.progress import Progress
 from runner.plan.snapshot import NO_RULES, Snapshot, read_for_recording, read_snapshot
-from runner.policy.redaction import Secrets
 from runner.repo import ref_update, work_tree
-from runner.repo.ref_update import RefUpdate
-from runner.repo.repository import Repository
+
+# What merges and verifies is imported when there is something: the first agent of a run
+# starts before that.
+if TYPE_CHECKING:
+    from runner.config.settings import Settings
+    from runner.core.manifest import Manifest
+    from runner.core.task import PlanSettings
+    from runner.fan_in.batch_merge import FanIn
+    from runner.fan_in.inputs import BatchResults, RunVerify, VerifyStep
+    from runner.fan_in.landed_changes import MergedBatch
+    from runner.local.observer import MaskingObserver
+    from runner.local.verdicts import Verdicts
+    from runner.plan.progress import Progress
+    from runner.policy.redaction import Secrets
+    from runner.repo.ref_update import RefUpdate
+    from runner.repo.repository import Repository
 
 # The branch moves when somebody commits meanwhile; each try merges on its new head.
 TRIES = 20
@@ -226,6 +230,8 @@ class BranchLander:
         """Move the branch from commit `head` to the last of the commits, which bring these
         batches and this progress; False if it has moved meanwhile.
         """
+        from runner.fan_in.landed_changes import record_landing
+
         # Before they land, so that no crash comes between.
         refs = record_landing(self._repo, batches, progress, head, commits)
         if self.land(head, commits[-1], batches[-1][0].run):
@@ -273,6 +279,8 @@ class BranchLander:
 
     def batch_results(self, manifest: Manifest, folder: Path) -> BatchResults:
         """The batch's results in `folder`, and the secrets that must not be in them."""
+        from runner.fan_in.inputs import BatchResults
+
         secrets = self.secrets_of_agents(manifest)
         return BatchResults(
             manifest,
@@ -288,6 +296,8 @@ class BranchLander:
 
         None if the batch has no verify command.
         """
+        from runner.fan_in.inputs import RunVerify
+
         verify = VerifyCommand.of(manifest)
         if verify is None:
             return None
@@ -376,6 +386,8 @@ class BranchLander:
         verify = VerifyCommand.of(manifest)
         if verify is None:
             return
+        from runner.fan_in.verify_runs import verified_tree
+
         with self._repo.quarantine() as quarantine:
             tree = verified_tree(quarantine, commit, manifest.progress)
         self._verdicts.record(self._verdict_key(verify, tree), verify.command, None)

@@ -11,14 +11,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runner.core.events import CommitLanded
-from runner.core.manifest import Manifest
-from runner.core.result import Failure
-from runner.fan_in.batch_merge import FanIn
 from runner.fan_in.commit_message import LandedTask, commit_message
-from runner.local.context import RunContext
 from runner.local.joint_merge import adopt, merge_together
 from runner.local.landing import TRIES
 from runner.local.unrecorded import (
@@ -32,8 +28,14 @@ from runner.plan.changes import (
     FailedAttempt,
     requests_subject,
 )
-from runner.plan.progress import Progress
 from runner.plan.snapshot import Snapshot, read_for_recording, with_progress_file
+
+if TYPE_CHECKING:
+    from runner.core.manifest import Manifest
+    from runner.core.result import Failure
+    from runner.fan_in.batch_merge import FanIn
+    from runner.local.context import RunContext
+    from runner.plan.progress import Progress
 
 
 class Merged(NamedTuple):

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from runner.core.manifest import Manifest
-from runner.core.result import Result
 from runner.core.task import Status
-from runner.local.context import RunContext
 from runner.local.joint_merge import verified_alike
-from runner.plan.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from runner.core.manifest import Manifest
+    from runner.core.result import Result
+    from runner.local.context import RunContext
+    from runner.plan.snapshot import Snapshot
 
 
 class _Waiting(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from functools import partial
+from typing import TYPE_CHECKING
 
 from runner.core import result_folder
 from runner.core.events import (
@@ -19,15 +20,17 @@ from runner.core.events import (
     RunEvent,
     RunObserver,
 )
-from runner.core.manifest import BatchEntry, Manifest
 from runner.fan_in import merge_events
-from runner.fan_in.batch_merge import FanIn
-from runner.plan.snapshot import Snapshot
 from runner.plan.view import views
 from runner.policy.masking import masked_document
 from runner.policy.redaction import NONE, Secrets
 from runner.schedule.budget import UsageTotal
-from runner.schedule.task_choice import TaskChoice
+
+if TYPE_CHECKING:
+    from runner.core.manifest import BatchEntry, Manifest
+    from runner.fan_in.batch_merge import FanIn
+    from runner.plan.snapshot import Snapshot
+    from runner.schedule.task_choice import TaskChoice
 
 
 class MaskingObserver:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runner.agents import process
 from runner.core import result_folder
 from runner.core.errors import InvalidInput
 from runner.core.folders import remove_folder
-from runner.local.account import RunAccount
 from runner.local.batches import BASES, merge_batch
-from runner.local.context import RunContext
-from runner.local.journal import State
 from runner.local.preparation import SCRATCH_PREFIX, scratch_folder
 from runner.local.run_head import RUN_HEADS
 from runner.local.unlanded_work import undo_interrupted_landings
 from runner.local.unrecorded import recorded_event
+
+if TYPE_CHECKING:
+    from runner.local.account import RunAccount
+    from runner.local.context import RunContext
+    from runner.local.journal import State
 
 
 def recover(context: RunContext, account: RunAccount) -> None:

@@ -67,6 +67,11 @@ class RequestFolder:
                 continue
         return requests
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to read."""
+        return not self._names()
+
     def remove(self, request_ids: Iterable[str]) -> None:
         """Remove requests, durably. Only under the repository's lock."""
         removed = False

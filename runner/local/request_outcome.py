@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from runner import pipeline
-from runner.config.settings import Settings
 from runner.core.errors import UsageProblem
 from runner.core.task import TaskRules
 from runner.fan_in import kept_refs
 from runner.local import accept, undo
+from runner.local.request_context import RequestContext
 from runner.local.unrecorded import commit_progress
 from runner.plan.changes import ChangeSet, apply_changes, requests_subject
 from runner.plan.requests import (
@@ -22,15 +22,6 @@ from runner.plan.requests import (
 )
 from runner.plan.snapshot import Snapshot, read_snapshot
 from runner.repo.repository import Repository
-
-
-@dataclass(frozen=True)
-class RequestContext:
-    """The repository, the settings and the environment in which requests are decided."""
-
-    repo: Repository
-    settings: Settings
-    environ: Mapping[str, str] = field(repr=False)
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import asdict
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
 from runner.core.errors import UsageProblem
-from runner.local.journal import Journal, State
 from runner.local.preparation import refuse_unfinished
-from runner.local.request_outcome import Outcome, RequestContext, request_outcome
+from runner.local.request_context import RequestContext, TakenRequests
+from runner.local.request_outcome import Outcome, request_outcome
 from runner.local.unlanded_work import has_unlanded_work
 from runner.local.unrecorded import (
     counted_snapshot,
@@ -29,18 +29,13 @@ from runner.plan.requests import (
     decide,
     describe,
 )
-from runner.plan.snapshot import Snapshot
 from runner.repo import work_tree
-from runner.repo.repository import Repository
-from runner.repo.work_tree import Landing
 
-
-class TakenRequests(NamedTuple):
-    """The snapshot with what was asked for, the changes, and what people should know."""
-
-    snapshot: Snapshot
-    changes: tuple[ChangeSet, ...] = ()
-    notes: tuple[str, ...] = ()
+if TYPE_CHECKING:
+    from runner.local.journal import Journal, State
+    from runner.plan.snapshot import Snapshot
+    from runner.repo.repository import Repository
+    from runner.repo.work_tree import Landing
 
 
 def take_requests(

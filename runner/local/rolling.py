@@ -22,21 +22,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from runner import pipeline
-from runner.attempt.pooled_workspaces import PooledWorkspaces
-from runner.attempt.verify_checkouts import SpareCheckouts
-from runner.attempt.workspace_pool import WorkspacePool
 from runner.core.errors import InvalidInput
-from runner.core.manifest import Manifest
 from runner.core.plurals import pluralize
 from runner.core.result import FailureKind, Result
-from runner.core.task import Task
-from runner.fan_in.batch_merge import FanIn
-from runner.local.account import RunAccount
-from runner.local.attempts import AttemptRunner
-from runner.local.context import RunContext
 from runner.local.joint_merge import (
     MergedResults,
     VerifiedMerge,
@@ -46,9 +37,20 @@ from runner.local.joint_merge import (
 from runner.local.landing_queue import LandingQueue, Merged
 from runner.local.merge_queue import MergeQueue
 from runner.local.run_head import RunHead
-from runner.plan.snapshot import Snapshot
-from runner.repo.quarantine import Quarantine
 from runner.schedule.ready_queue import ReadyQueue
+
+if TYPE_CHECKING:
+    from runner.attempt.pooled_workspaces import PooledWorkspaces
+    from runner.attempt.verify_checkouts import SpareCheckouts
+    from runner.attempt.workspace_pool import WorkspacePool
+    from runner.core.manifest import Manifest
+    from runner.core.task import Task
+    from runner.fan_in.batch_merge import FanIn
+    from runner.local.account import RunAccount
+    from runner.local.attempts import AttemptRunner
+    from runner.local.context import RunContext
+    from runner.plan.snapshot import Snapshot
+    from runner.repo.quarantine import Quarantine
 
 # Seconds between two looks for requests while a slot is free.
 REQUEST_INTERVAL = 1.0

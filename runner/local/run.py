@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from runner import pipeline
 from runner.agents.environment import secrets_of
@@ -35,7 +35,6 @@ from runner.core.errors import (
 from runner.core.event_log import EventLog
 from runner.core.events import RunEnded, RunLimits, RunObserver, RunStarted
 from runner.core.plurals import pluralize
-from runner.delivery.choice import ClosedPull
 from runner.fan_in import kept_refs
 from runner.local import doubt
 from runner.local.account import RunAccount
@@ -43,7 +42,6 @@ from runner.local.attempts import AttemptRunner, RunTask
 from runner.local.base_verify import BaseVerify, base_verified
 from runner.local.batches import BatchSchedule
 from runner.local.context import RunContext
-from runner.local.delivery import start_delivery
 from runner.local.journal import Journal
 from runner.local.landing import BranchLander
 from runner.local.observer import MaskingObserver
@@ -58,9 +56,7 @@ from runner.local.preparation import (
     uncommitted_notes,
 )
 from runner.local.recovery import recover
-from runner.local.request_outcome import RequestContext
-from runner.local.requests import apply_left_requests
-from runner.local.rolling import RollingRun
+from runner.local.request_context import RequestContext
 from runner.local.stopping import StopRequests, stops_on_signals
 from runner.local.verdicts import Verdicts
 from runner.local.walls import walls_of, walls_of_tasks, without_own_sandbox
@@ -75,6 +71,9 @@ from runner.schedule.task_choice import (
     TaskChoice,
     TasksForPerson,
 )
+
+if TYPE_CHECKING:
+    from runner.delivery.choice import ClosedPull
 
 _CONTINUE = "continue with  fanin run"
 
@@ -263,6 +262,9 @@ class LocalRun:
                     "set  deliver: pull-request",
                 )
             return
+        # Imported for those runs alone, as what only some runs need below.
+        from runner.local.delivery import start_delivery
+
         state = self.journal.state()
         delivery, secrets = start_delivery(
             self._repo,
@@ -353,6 +355,8 @@ class LocalRun:
         )
         run_until_pause = BatchSchedule(context, self._account, attempts, scratch).run
         if self._settings.schedule == "rolling":
+            from runner.local.rolling import RollingRun
+
             run_until_pause = RollingRun(
                 context, self._account, attempts, workspaces, spares, scratch
             ).run
@@ -396,6 +400,10 @@ class LocalRun:
         After the journal has the end: a command that finds it there waits for the lock,
         and applies its request itself.
         """
+        if self.journal.requests.is_empty:
+            return
+        from runner.local.requests import apply_left_requests
+
         apply_left_requests(
             RequestContext(self._repo, self._settings, self._environ),
             self.journal,

@@ -7,11 +7,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from runner.core.errors import EnvironmentBroken
-from runner.local.context import RunContext
-from runner.local.landing_queue import Merged
-from runner.plan.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from runner.local.context import RunContext
+    from runner.local.landing_queue import Merged
+    from runner.plan.snapshot import Snapshot
 
 # The heads of rolling runs.
 RUN_HEADS = "refs/fanin/runs"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from functools import cached_property
+from types import MappingProxyType
 from typing import IO, TYPE_CHECKING
 
 # rich is slow to import. What no person looks at needs it at the end at most.
@@ -26,8 +28,12 @@ class RunConsole:
     continues.
     """
 
-    def __init__(self, file: IO[str] | None = None) -> None:
-        self._given_file = file
+    def __init__(
+        self,
+        file: IO[str] | None = None,
+        environ: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        self._given_file, self._environ = file, environ
         self.quiet = False
 
     @cached_property
@@ -57,7 +63,7 @@ class RunConsole:
         """The colours that it has; None for plain text."""
         # rich takes a file for a terminal if one of these is set.
         if not (
-            self.is_terminal or {"FORCE_COLOR", "TTY_COMPATIBLE"} & os.environ.keys()
+            self.is_terminal or {"FORCE_COLOR", "TTY_COMPATIBLE"} & self._environ.keys()
         ):
             return None
         from rich.color import ColorSystem

@@ -4,8 +4,10 @@ never by time.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -67,6 +69,29 @@ try:
     main()
 except SystemExit:
     print("\\n::", *started)
+"""
+
+
+# Ends when fanin would start the first agent.
+_TELL_AT_FIRST_AGENT = """
+import os, subprocess, sys
+sys.argv = ["fanin", "run"]
+started = []
+class Popen(subprocess.Popen):
+    def __init__(self, argv, **options):
+        if any(str(word).endswith("supervisor.py") for word in argv):
+            print("\\n::", *started, ":", *sys.modules, flush=True)
+            os._exit(0)
+        if argv[0].endswith("git"):
+            words = iter(argv[1:])
+            while (word := next(words)).startswith("-"):
+                if word in {"-c", "-C"}:
+                    next(words)
+            started.append(word)
+        super().__init__(argv, **options)
+subprocess.Popen = Popen
+from runner.cli import main
+main()
 """
 
 
@@ -225,3 +250,37 @@ def test_what_only_a_run_in_progress_needs_is_not_loaded_without_one(
         "runner.core.reports",
         "runner.plan.changes",
     }
+
+
+def at_first_agent(project: Project, folder: Path) -> tuple[list[str], set[str]]:
+    """The git processes that `fanin run` has started, and the modules that it has loaded,
+    before it starts its first agent.
+    """
+    told = subprocess.run(
+        [sys.executable, "-c", _TELL_AT_FIRST_AGENT],
+        cwd=project.root,
+        env={**os.environ, "TMPDIR": str(folder)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    processes, _, names = told.stdout.rpartition("\n:: ")[2].partition(" : ")
+    return processes.split(), set(names.split())
+
+
+def test_the_first_agent_of_a_run_does_not_wait_for_what_merges_shows_or_delivers(
+    planned: Project, tmp_path: Path
+) -> None:
+    _, names = at_first_agent(planned, tmp_path)
+    assert "runner.local.run" in names
+    assert not names & {
+        "git",
+        "github",
+        "networkx",
+        "rich.console",
+        "importlib.metadata",
+    }
+    late = {"fan_in.batch_merge", "fan_in.union", "fan_in.inputs", "local.accept"}
+    late |= {"local.requests", "local.undo", "local.rolling", "local.landing_queue"}
+    late |= {"local.delivery", "local.delivered", "plan.requests", "core.reports"}
+    assert not names & {f"runner.{name}" for name in late}

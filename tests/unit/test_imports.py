@@ -232,12 +232,8 @@ def test_what_is_slow_to_import_waits_until_it_is_used(
     assert not late & set(imported)
 
 
-# Of defaults and constants, which are made at the import.
-_BUILT_FOR_VALUES = {"Limits", "PlanSettings", "SandboxSettings", "AgentSettings"}
-_BUILT_FOR_VALUES |= {"Failure", "RunLimits", "Usage", "UsageReport"}
-
-
-def test_an_import_builds_no_validator_that_a_command_may_not_need() -> None:
+def test_an_import_builds_no_validator() -> None:
+    """Also not for defaults and constants, which `model_construct` makes."""
     program = """
 import sys
 from pydantic import BaseModel, TypeAdapter
@@ -258,4 +254,4 @@ print(*built)
 """
     argv = [sys.executable, "-c", program]
     told = subprocess.run(argv, capture_output=True, text=True, check=True)
-    assert set(told.stdout.split()) <= _BUILT_FOR_VALUES
+    assert told.stdout.split() == []

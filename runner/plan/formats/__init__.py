@@ -14,6 +14,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from runner.core.errors import InvalidInput, Problem, UsageProblem
+from runner.core.plugins import may_have_entry_points
 from runner.core.task import Plan, PlanSettings, Status, Task
 from runner.plan.formats import left_out
 from runner.plan.formats.base import Mark, MemoryTree, Options, Source, Tree
@@ -235,6 +236,8 @@ def check_options(source: Source, settings: PlanSettings) -> None:
 
 def _installed_entries() -> Iterator[_EntryPoint]:
     """Entry points of other packages whose names no built-in format uses."""
+    if not may_have_entry_points(ENTRY_POINT_GROUP):
+        return
     # Imported here because it is slow and rarely needed.
     from importlib.metadata import entry_points
 

@@ -584,6 +584,7 @@ def test_a_plug_in_adds_an_agent_but_cannot_replace_a_built_in_one(
         EntryPoint(name, f"{__name__}:PLUG_IN", agents.ENTRY_POINTS)
         for name in ("plugged", "claude")
     ]
+    monkeypatch.setattr(agents, "may_have_entry_points", lambda _: True)
     monkeypatch.setattr(
         importlib.metadata,
         "entry_points",
@@ -598,6 +599,7 @@ def test_a_plug_in_that_cannot_be_loaded_is_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     point = EntryPoint("plugged", "no_such_module:AGENT", agents.ENTRY_POINTS)
+    monkeypatch.setattr(agents, "may_have_entry_points", lambda _: True)
     monkeypatch.setattr(
         importlib.metadata, "entry_points", lambda group, name=None: [point]
     )

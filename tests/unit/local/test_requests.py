@@ -8,7 +8,8 @@ import pytest
 
 from runner.core.task import Plan, PlanSettings, Status
 from runner.local.journal import Journal
-from runner.local.requests import TakenRequests, take_requests
+from runner.local.request_context import TakenRequests
+from runner.local.requests import take_requests
 from runner.plan.graph import TaskGraph
 from runner.plan.progress import Progress
 from runner.plan.records import Record

@@ -62,6 +62,7 @@ def _install(monkeypatch: pytest.MonkeyPatch, **entries_by_name: Any) -> None:
                 importlib.metadata.EntryPoint(name, "nowhere.at.all:x", "fanin.sources")
             )
     monkeypatch.setitem(sys.modules, "somebody", module)
+    monkeypatch.setattr(formats, "may_have_entry_points", lambda _: True)
     monkeypatch.setattr(
         importlib.metadata,
         "entry_points",

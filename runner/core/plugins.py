@@ -1,0 +1,43 @@
+"""A quick look for entry points of other packages.
+
+`importlib.metadata` is slow to import and reads the metadata of every installed package.
+Most have no entry point that fanin asks for, and that is soon seen.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.machinery import PathFinder
+from pathlib import Path
+
+
+def may_have_entry_points(group: str) -> bool:
+    """False if no installed package has an entry point of the group.
+
+    True if one may have: `importlib.metadata` knows.
+    """
+    for finder in sys.meta_path:
+        if finder is not PathFinder and hasattr(finder, "find_distributions"):
+            return True
+    return any(_may_have(Path(entry), group.encode()) for entry in sys.path)
+
+
+def _may_have(path: Path, group: bytes) -> bool:
+    """Whether a package in an entry of `sys.path` may have such an entry point."""
+    try:
+        names = [child.name for child in path.iterdir()]
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True  # an archive
+    for name in names:
+        if name.endswith((".dist-info", ".egg-info")):
+            try:
+                text = (path / name / "entry_points.txt").read_bytes()
+            except OSError:  # it has none
+                continue
+            if group in text:
+                return True
+        elif name.endswith(".egg"):
+            return True
+    return False

@@ -1,0 +1,30 @@
+"""What requests are decided in, and what a run has taken of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from runner.config.settings import Settings
+    from runner.plan.changes import ChangeSet
+    from runner.plan.snapshot import Snapshot
+    from runner.repo.repository import Repository
+
+
+@dataclass(frozen=True)
+class RequestContext:
+    """The repository, the settings and the environment in which requests are decided."""
+
+    repo: Repository
+    settings: Settings
+    environ: Mapping[str, str] = field(repr=False)
+
+
+class TakenRequests(NamedTuple):
+    """The snapshot with what was asked for, the changes, and what people should know."""
+
+    snapshot: Snapshot
+    changes: tuple[ChangeSet, ...] = ()
+    notes: tuple[str, ...] = ()
