@@ -80,6 +80,22 @@ class _AttemptRecord:
                 self._since_status = set()
         return since_look, since_status
 
+    def put_back(self, since_look: set[_Attempt], since_status: set[_Attempt]) -> None:
+        """A look has taken these and has seen nothing: the next one has to name them."""
+        with self._lock:
+            self._since_look |= since_look - self._running
+            self._since_status |= since_status - self._running
+
+
+def _refuse(special: Sequence[Path]) -> None:
+    """Raise EnvironmentBroken if there are files at which git would wait."""
+    if special:
+        names = ", ".join(str(path) for path in special[:_MAX_CHANGES])
+        raise EnvironmentBroken(
+            f"not a regular file: {names}. Git would wait for it, or read without end",
+            "remove it, then run again: finished work is kept",
+        )
+
 
 class CheckoutWatch:
     """Compares the repository with what the last look has seen. Used by several threads.
@@ -105,6 +121,9 @@ class CheckoutWatch:
         self._looking = threading.Lock()
         self._attempts = _AttemptRecord()
         self._own_tips: list[str] = []
+        # files at which git would wait
+        self._special: list[Path] = []
+        self._noted: set[str] = set()
         self._outside: list[OutsideWork] = []
         self._doubt: Doubt | None = None
         # sentences that the message of no commit has yet
@@ -115,12 +134,16 @@ class CheckoutWatch:
         self.branch = branch
         files = CheckoutFiles(self._repo, self._others)
         stamps = files.stamps()
+        _refuse(checkout_state.special_files(stamps))
         state = files.read(set(Part), stamps, CheckoutState())
         self._seen = _Seen(files, stamps, state)
 
     @contextmanager
     def attempt(self, batch: str, task: str, number: int) -> Iterator[None]:
-        """Look before and after the attempt, which runs in the block."""
+        """Look before and after the attempt, which runs in the block.
+
+        Raises EnvironmentBroken as `check`: before anything of the attempt is merged.
+        """
         name = (batch, task, number)
         self._look_if_free()
         self._attempts.begin(name)
@@ -129,6 +152,7 @@ class CheckoutWatch:
         finally:
             self._attempts.end(name)
             self._look_if_free()
+        _refuse(self._special)
 
     def _look_if_free(self) -> None:
         """Look, unless another thread looks or lands: there is a look before the next
@@ -155,6 +179,8 @@ class CheckoutWatch:
     def check(self, batches: Sequence[MergedBatch] = ()) -> None:
         """Look, and raise DecisionNeeded if the branch has a commit that an agent may have
         made: one with what these batches have merged or failed to, for example.
+
+        EnvironmentBroken if git would wait at one of the repository's files.
         """
         if self._seen is None:
             return
@@ -173,7 +199,7 @@ class CheckoutWatch:
         """The block moves the branch to `tip`, with its files where it is checked out.
 
         Gives the tracked paths of this work tree that differ from HEAD, if the branch is
-        checked out here, else None. Raises DecisionNeeded as `check`.
+        checked out here, else None. Raises as `check`.
         """
         seen = self._seen
         if seen is None:
@@ -246,18 +272,31 @@ class CheckoutWatch:
             stamps = seen.files.stamps()
             changed = {part for part in Part if stamps[part] != seen.stamps[part]}
             reads_status = bool(changed & {Part.HEAD, Part.INDEX})
+            self._special = checkout_state.special_files(stamps)
+            if self._special:
+                return
             attempts, of_files = self._attempts.take(read_status=reads_status)
             if not changed:
                 return
             before = seen.state
-            seen.stamps = stamps
-            seen.state = seen.files.read(changed, stamps, before)
-            changes = self._moves(before, seen.state, attempts)
-            changes += checkout_changes.other_changes(seen.files, before, seen.state)
+            try:
+                after = seen.files.read(changed, stamps, before)
+            except EnvironmentBroken:
+                # The next look sees the same changes.
+                self._attempts.put_back(attempts, of_files)
+                raise
+            seen.stamps, seen.state = stamps, after
+            changes = self._moves(before, after, attempts)
+            changes += checkout_changes.other_changes(seen.files, before, after)
             self._report(changes, attempts)
-            self._report(checkout_changes.files_changed(before, seen.state), of_files)
+            self._report(checkout_changes.files_changed(before, after), of_files)
         except EnvironmentBroken as error:
-            self._observer.note(f"cannot see what changed beside this run: {error}")
+            self._note_once(f"cannot see what changed beside this run: {error}")
+
+    def _note_once(self, text: str) -> None:
+        if text not in self._noted:
+            self._noted.add(text)
+            self._observer.note(text)
 
     def _moves(
         self, before: CheckoutState, after: CheckoutState, attempts: set[_Attempt]
@@ -298,6 +337,7 @@ class CheckoutWatch:
             self._doubt = Doubt(self.branch, outside.tip, outside.old, reason)
 
     def _refuse_doubtful(self) -> None:
+        _refuse(self._special)
         if self._doubt is not None:
             self._journal.record("doubted", **asdict(self._doubt))
             raise doubt.question(self._doubt)

@@ -27,6 +27,7 @@ _STASH = "refs/stash"
 # Of a file: inode, size, mode, and times of the content and of the inode in ns. Nobody
 # can set the last one back. For a link, those of what it leads to follow.
 Stamp = tuple[int, ...]
+_STAMP_LENGTH = 5
 _MAX_CONFIG_BYTES = 2**20
 _MAX_FILES = 500  # of hooks, or of a folder with configuration
 _MAX_DEPTH = 3  # of the folders in such a folder
@@ -197,6 +198,23 @@ class CheckoutFiles:
         items = output.decode("utf-8", "replace").split("\0")[:-1]
         pairs = [item.partition("\n") for item in items]
         return {(key, value) for key, _, value in pairs}
+
+
+def special_files(stamps: Stamps) -> list[Path]:
+    """The files that are neither regular ones nor folders, such as named pipes: a program
+    that opens one may wait for ever.
+    """
+    return [
+        path
+        for files in stamps.values()
+        for path, stamp in files.items()
+        # of a link, what it leads to
+        if len(stamp) > 1 and not _is_ordinary(stamp[2 - _STAMP_LENGTH])
+    ]
+
+
+def _is_ordinary(mode: int) -> bool:
+    return stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode)
 
 
 def new_commits(

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from runner.core.errors import DecisionNeeded
+from runner.core.errors import DecisionNeeded, EnvironmentBroken, GitFailed
 from runner.core.events import CheckoutChanged
 from runner.core.outside_changes import OutsideChange
 from runner.local.run import Answers
+from runner.repo.checkout_state import CheckoutFiles, CheckoutState
 from tests.support.project import Project, Quiet
 
 # What an agent does in the repository itself, $0 → (part, names) as the run tells it.
@@ -179,3 +180,42 @@ def test_a_commit_of_a_person_is_built_on(project: Project) -> None:
     # while it happens, and at the end
     assert text.count("changed beside this run: main moved to") == 2
     assert text.count("(meanwhile ran A)") == 2
+
+
+@pytest.mark.parametrize("schedule", ["batch", "rolling"])
+@pytest.mark.parametrize("path", ["info/exclude", "info/attributes", "packed-refs"])
+def test_a_pipe_at_which_git_would_wait_ends_the_run_and_loses_nothing(
+    project: Project, path: str, schedule: str
+) -> None:
+    pipe = project.root / ".git" / path
+    script = f'mkfifo "$0/.git/pipe" && mv "$0/.git/pipe" "$0/.git/{path}"; echo x >own'
+    project.plan([{"id": "A", "agent": agent(project, script)}], schedule=schedule)
+    with pytest.raises(
+        EnvironmentBroken, match=f"not a regular file: .*{path}"
+    ) as told:
+        project.run()
+    assert "remove it, then run again" in told.value.advice
+    pipe.unlink()
+    project.run()
+    assert project.states("main") == {"A": "completed"}
+    assert project.records("main")["A"]["attempts"] == 1
+
+
+def test_a_change_whose_reading_failed_is_named_by_the_next_look(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, failures = CheckoutFiles.read, iter([True])
+
+    def fails_once(self: CheckoutFiles, *of: Any) -> CheckoutState:
+        is_look = of[-1] != CheckoutState()
+        if is_look and next(failures, False):
+            raise GitFailed(["for-each-ref"], 128, "interrupted")
+        return read(self, *of)
+
+    monkeypatch.setattr(CheckoutFiles, "read", fails_once)
+    script = 'git -C "$0" tag evil; echo x >own'
+    project.plan([{"id": "A", "agent": agent(project, script)}])
+    project.run(observer := Quiet())
+    assert any("interrupted" in note for note in observer.notes)
+    told = [(each.part, each.names) for each in changes_by_task(observer)["A"]]
+    assert told == [("ref", ("refs/tags/evil",))]
