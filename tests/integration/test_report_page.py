@@ -268,3 +268,47 @@ def test_the_theme_can_be_chosen_and_paper_is_light(opened: _Opened) -> None:
     assert reason.is_visible()
     assert opened.page.locator("#graph").is_visible()
     assert opened.page.locator("#timeline").is_visible()
+
+
+def test_nothing_of_the_paper_covers_another_part_or_is_cut_off(
+    opened: _Opened,
+) -> None:
+    page = opened.page
+    page.set_viewport_size({"width": 718, "height": 1046})  # A4 within its margins
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    page.emulate_media(media="print")
+    boxes = [
+        page.locator(part).bounding_box()
+        for part in ("header", "#list", "#graph", "#timeline", "#legend")
+    ]
+    bottom = 0.0
+    for box in boxes:
+        assert box is not None
+        assert box["height"] > 0
+        assert box["y"] >= bottom
+        bottom = box["y"] + box["height"]
+    for picture in page.locator("#graph > svg, #timeline svg").all():
+        box = picture.bounding_box()
+        assert box is not None
+        assert box["x"] + box["width"] <= 718
+    last_node = page.locator("#graph .node").last.bounding_box()
+    graph = page.locator("#graph").bounding_box()
+    assert last_node is not None
+    assert graph is not None
+    assert last_node["x"] + last_node["width"] <= 718
+    assert last_node["y"] + last_node["height"] <= graph["y"] + graph["height"] + 1
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.locator("#graph > svg[viewBox]").count() == 0
+
+
+def test_on_a_telephone_a_task_opens_over_the_page(opened: _Opened) -> None:
+    page = opened.page
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.locator(".row").nth(5).click()
+    box = page.locator("#panel").bounding_box()
+    assert box == {"x": 0, "y": 0, "width": 390, "height": 844}
+    assert page.locator("#panel").get_by_text("Close").is_visible()
+    page.locator("#panel .tool", has_text="Focus on what it waits for").click()
+    assert not page.locator("#panel").is_visible()
+    assert "that it waits for" in page.locator("#focus").inner_text()
+    assert page.evaluate("document.documentElement.scrollWidth") == 390

@@ -24,6 +24,7 @@
   };
   const NODE = { width: 176, height: 38, gapX: 66, foldX: 16, gapY: 9 };
   const READABLE = 0.52; // scale at which the ids of tasks can be read
+  const PAPER = 680; // about the width of a printed page
   const LANE = { height: 24, top: 26, left: 64 };
 
   const get = (id) => document.getElementById(id);
@@ -257,6 +258,7 @@
     }
     root.append(edges, nodes);
     get("graph").replaceChildren();
+    get("graph").style.setProperty("--content", `${Math.ceil(height) + 60}px`);
     const room = size(); // asked before there is much to lay out
     const picture = svg("svg", { role: "img", "aria-label": `Graph of ${plural(at.size, "task")}; the list has the same tasks` }, root);
     const zoom = d3.zoom().extent(() => [[0, 0], size()]).scaleExtent([0.01, 4]).on("zoom", ({ transform, sourceEvent }) => {
@@ -313,6 +315,13 @@
     if (fitScale(room) >= READABLE) fitGraph(room);
     else moveGraph(READABLE, 20, (room[1] - READABLE * drawing.height) / 2);
   }
+  // All of it as wide as the paper, whatever its size.
+  function setPaper(isPaper) {
+    if (!isPaper) return drawing.picture.removeAttribute("viewBox");
+    moveGraph(Math.min(1, PAPER / drawing.width), 0, 0); // says how much can be read
+    drawing.root.removeAttribute("transform");
+    drawing.picture.setAttribute("viewBox", `-4 -4 ${Math.max(PAPER, drawing.width) + 8} ${drawing.height + 8}`);
+  }
   // Show a task that was chosen elsewhere.
   function reveal(place) {
     const at = drawing && drawing.at.get(place);
@@ -338,6 +347,8 @@
   }
   function setFocus(place) {
     focused = place;
+    // Where the panel covers the graph, it would hide what was asked for.
+    if (!get("panel").hidden && getComputedStyle(get("panel")).position === "fixed") closePanel();
     show("graph");
     showGraph();
   }
@@ -368,7 +379,7 @@
     const x = (seconds) => LANE.left + (seconds / end) * inner;
     const y = (lane) => LANE.top + lane * LANE.height;
     timelineAt = { x, y };
-    const picture = svg("svg", { width: inner + LANE.left + 16, height, role: "img",
+    const picture = svg("svg", { width: inner + LANE.left + 16, height, viewBox: `0 0 ${inner + LANE.left + 16} ${height}`, role: "img",
       "aria-label": `Timeline of ${plural(shown.length, "attempt")}; the panel of a task has the same times` });
     for (const seconds of ticks(end, inner)) {
       picture.append(svg("line", { class: "tick", x1: x(seconds), x2: x(seconds), y1: 18, y2: height - 20 }),
@@ -652,9 +663,9 @@
       get("timeline").hidden = get("graph").hidden = false;
       stretch = 1;
       showTimeline();
-      fitGraph();
+      setPaper(true);
     });
-    addEventListener("afterprint", () => (show(view), enterGraph(size())));
+    addEventListener("afterprint", () => (setPaper(false), show(view), enterGraph(size())));
     for (const [key, meaning] of KEYS) {
       get("key-list").append(html("dt", {}, html("kbd", {}, key === "Escape" ? "Esc" : key)), html("dd", {}, meaning));
     }
