@@ -30,6 +30,7 @@ from runner.core.folders import remove_folder
 from runner.core.task import PlanSettings
 from runner.local import lost_state
 from runner.local.request_folder import RequestFolder
+from runner.repo.landing import Landing
 from runner.schedule.limit_waits import LimitWaits, UsageLimit
 
 # Every command reads the journal: the models of what only some journals have are
@@ -37,7 +38,6 @@ from runner.schedule.limit_waits import LimitWaits, UsageLimit
 if TYPE_CHECKING:
     from runner.core.manifest import Manifest
     from runner.plan.changes import ChangeSet
-    from runner.repo.work_tree import Landing
 
 MANIFEST = "manifest.json"
 
@@ -529,8 +529,6 @@ def _plan(document: object) -> PlanSettings:
 
 
 def _landing(event: Mapping[str, Any]) -> Landing:
-    from runner.repo.work_tree import Landing
-
     occupied = event.get("occupied")  # an older fanin did not know them
     if occupied is not None:
         occupied = tuple(_text(path) for path in occupied)

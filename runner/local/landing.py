@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -256,7 +256,7 @@ class BranchLander:
         with self.watch.landing(self.branch, tip) as dirty:
             landing = work_tree.plan_landing(self._repo, self.branch, head, tip, dirty)
             # Before the files change, so that a crash can be undone.
-            self._journal.record("landing", **asdict(landing))
+            self._journal.record("landing", **landing._asdict())
             return work_tree.land(self._repo, landing)
 
     def moved_too_often(self) -> EnvironmentBroken:

@@ -9,7 +9,6 @@ attempts.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from runner.core.errors import UsageProblem
@@ -34,8 +33,8 @@ from runner.repo import work_tree
 if TYPE_CHECKING:
     from runner.local.journal import Journal, State
     from runner.plan.snapshot import Snapshot
+    from runner.repo.landing import Landing
     from runner.repo.repository import Repository
-    from runner.repo.work_tree import Landing
 
 
 def take_requests(
@@ -206,7 +205,7 @@ def apply_request(
 def _land(repo: Repository, journal: Journal, landing: Landing) -> None:
     """Land a commit on its branch. Raises UsageProblem if that cannot take it."""
     # Before the files change, so that a crash can be undone.
-    journal.record("landing", **asdict(landing))
+    journal.record("landing", **landing._asdict())
     update = work_tree.land(repo, landing)
     if update.landed or update.undone:
         journal.record("flushed", rounds=[])

@@ -21,7 +21,6 @@ from runner.core import durable
 from runner.core.clock import age
 from runner.core.message_text import one_line
 from runner.core.plurals import pluralize
-from runner.local.failed_tests import failed_tests
 
 if TYPE_CHECKING:
     from runner.core.result import Failure
@@ -95,6 +94,8 @@ class Verdicts:
         with self._lock:
             contents = self._contents
             if failure is not None:
+                from runner.local.failed_tests import failed_tests
+
                 contents.red[key] = (now, failed_tests(failure.log_tail))
             else:
                 contents.green[key] = now

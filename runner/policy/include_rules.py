@@ -10,7 +10,6 @@ from runner.core.errors import Problem
 from runner.policy.gitignore import Pattern, PatternList
 from runner.policy.globs import invalid, too_many
 from runner.policy.paths import refused_by_git, shortened
-from runner.policy.secret_files import is_secret_name, is_secret_path
 
 FILE = ".worktreeinclude"
 
@@ -96,6 +95,9 @@ def _full_names(patterns: Iterable[str]) -> list[str]:
 
 
 def _names_a_secret(pattern: str) -> bool:
+    # Late: most repositories have no such pattern.
+    from runner.policy.secret_files import is_secret_name, is_secret_path
+
     if _WILDCARDS & set(pattern):
         return False
     path = pattern.strip("/")

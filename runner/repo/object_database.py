@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from runner.core.errors import GitFailed
 from runner.policy.change import GITLINK, REGULAR, SYMLINK, Change
-from runner.policy.redaction import Secrets
 from runner.repo import diff
 from runner.repo.answer_cache import AnswerCache, is_full_id
 from runner.repo.batch_process import Content, ObjectInfo, ObjectReader
@@ -21,6 +20,7 @@ from runner.repo.objects import Entries, Objects, commit_links, parse_tree
 from runner.repo.tree_changes import Database, tree_changes
 
 if TYPE_CHECKING:
+    from runner.policy.redaction import Secrets
     from runner.repo.merge_trees import Conflict
 
 # Bytes of a folder that this process reads faster than git starts.

@@ -8,13 +8,14 @@ import os
 import time
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from runner.core import durable
 from runner.core.errors import EnvironmentBroken, GitFailed, UsageProblem
 from runner.policy.change import EXECUTABLE, REGULAR, SYMLINK, Change
 from runner.repo import ref_update
+from runner.repo.landing import Landing
 from runner.repo.ref_update import Reason, RefUpdate
 from runner.repo.repository import Repository
 
@@ -125,20 +126,6 @@ def commit_paths(
     argv = ["-C", str(folder), "commit", "-q", "-m", message, "--", *paths]
     # A file named `*.py` is only that file.
     repo.git.run(argv, env={"GIT_LITERAL_PATHSPECS": "1"})
-
-
-@dataclass(frozen=True)
-class Landing:
-    """A move of a branch from commit `old` to `new`.
-
-    `occupied` are the paths whose files were not as in `old` before it began: it has
-    not made them. None if nobody knows them.
-    """
-
-    branch: str
-    old: str
-    new: str
-    occupied: Collection[str] | None = None
 
 
 def plan_landing(

@@ -134,7 +134,9 @@ def _is_users_own(key: object) -> bool:
 
 def _read_defaults(document: YamlDocument) -> tuple[dict[str, Any], list[Problem]]:
     """The defaults that are set, and the problems of those that are not usable."""
-    values = document.data.get("defaults") or {}
+    values = document.data.get("defaults")
+    if not values:
+        return {}, []
     try:
         defaults = Defaults.model_validate(values)
     except ValidationError as error:

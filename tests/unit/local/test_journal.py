@@ -18,7 +18,7 @@ from runner.core.task import PlanSettings
 from runner.local import journal as journal_module
 from runner.local.journal import Journal, State, Unrecorded, WaitingWork
 from runner.plan.changes import ChangeSet, parse_changes
-from runner.repo.work_tree import Landing
+from runner.repo.landing import Landing
 from runner.schedule.limit_waits import LimitWaits, UsageLimit
 from tests.support.builders import entry, manifest, task
 

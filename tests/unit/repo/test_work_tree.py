@@ -12,9 +12,9 @@ import pytest
 from runner.core.errors import EnvironmentBroken, UsageProblem
 from runner.repo import work_tree
 from runner.repo.command import isolated_git
+from runner.repo.landing import Landing
 from runner.repo.ref_update import Outcome, Reason, RefUpdate
 from runner.repo.repository import Repository
-from runner.repo.work_tree import Landing
 
 OLD = {"changed": "old\n", "removed": "old\n", "edited": "old\n"}
 NEW = {"changed": "new\n", "edited": "new\n", "added": "new\n"}
