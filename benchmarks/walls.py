@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -69,8 +68,8 @@ def _kinds(where: Path) -> dict[str, Walls]:
     around = surroundings(Repository(where / "project", os.environ), os.environ)
     machines = {
         WITHIN: machine,
-        "bubblewrap": replace(machine, landlock=0),
-        "Landlock": replace(machine, bubblewrap=None),
+        "bubblewrap": machine._replace(landlock=0),
+        "Landlock": machine._replace(bubblewrap=None),
     }
     kinds = {WITHOUT: NO_WALLS}
     for name, there in machines.items():

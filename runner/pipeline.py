@@ -151,7 +151,7 @@ def next_batch(
     if request.select_tasks is not None:
         tasks = request.select_tasks(slots)
     else:
-        granted = replace(snapshot, progress=progress)
+        granted = snapshot._replace(progress=progress)
         tasks = _most_urgent(
             granted, request.choice, settings.max_attempts, slots, request.agents
         )
@@ -465,7 +465,7 @@ def replay(
         tree = repo.write_tree(parent, blobs)
         parent = repo.commit_tree(tree, [parent], repo.message(commit))
         commits.append(parent)
-    snapshot = replace(fan_in.snapshot, commit=parent)
+    snapshot = fan_in.snapshot._replace(commit=parent)
     return replace(fan_in, head=head, commits=tuple(commits), snapshot=snapshot)
 
 

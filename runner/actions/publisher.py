@@ -7,7 +7,6 @@ If the branch refuses them, the run continues on a branch of its own. Two jobs p
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from runner.core.errors import EnvironmentBroken, FaninError
@@ -122,7 +121,7 @@ class Publisher:
             return ref_update.MOVED
         except BranchRefuses as error:
             return ref_update.refusal(str(error), Reason.PROTECTED)
-        return replace(ref_update.LANDED, commit=commit)
+        return ref_update.LANDED._replace(commit=commit)
 
     def switch_branch(self, update: RefUpdate) -> None:
         """Continue on `fanin/<run>` because the branch refused a commit.

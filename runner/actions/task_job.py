@@ -65,7 +65,7 @@ def origin_with_work(checkout: Path, work_checkout: Path | None) -> Origin:
     objects = work_checkout.resolve() / ".git" / "objects"
     if not objects.is_dir():
         return found
-    return replace(found, objects=(*found.objects, objects))
+    return found._replace(objects=(*found.objects, objects))
 
 
 def skip_task(entry: BatchEntry, reason: str, job_io: JobIO) -> int:

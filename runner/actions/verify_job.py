@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,7 +70,7 @@ def verify_job(
     )
 
     # A job's clone is no person's work tree: the agents' checkouts got nothing of it.
-    origin = replace(repo.origin, work_tree=None)
+    origin = repo.origin._replace(work_tree=None)
 
     job_events = JobEvents(events, manifest, Secrets.of(setup_env, setup_env))
 

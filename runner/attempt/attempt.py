@@ -777,7 +777,7 @@ def verify_commit(
         run = partial(
             _verify_commit,
             verify,
-            replace(origin, objects=(objects,)),
+            origin._replace(objects=(objects,)),
             commit,
             scratch,
             context,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from runner.core.errors import EXIT_DONE, EXIT_TASKS_FAILED
@@ -132,11 +131,11 @@ def with_unlanded(views: Sequence[TaskView], run: RunView) -> list[TaskView]:
             continue
         if view.task.id in ids and view.state in _OPEN:
             reason = "its work is kept, and the next fanin run lands it"
-            view = replace(view, state="finished", reason=reason)
+            view = view._replace(state="finished", reason=reason)
         elif view.state in {"ready", "pending"}:
             # The record may be of the attempt before.
             reason = _last_failure(view, run) or view.reason
-            view = replace(view, reason=reason)
+            view = view._replace(reason=reason)
         found.append(view)
     return found
 

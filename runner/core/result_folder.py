@@ -180,8 +180,7 @@ def accept_any_seal(_entry: BatchEntry, _seal: str) -> None:
     """Refuses no result by its seal."""
 
 
-@dataclass(frozen=True)
-class Checks:
+class Checks(NamedTuple):
     """What a reader asks of results beside what the manifest says.
 
     A result that `refuse` refuses is a failed one, without its texts. One whose seal

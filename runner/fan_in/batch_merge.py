@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
@@ -135,8 +135,8 @@ class BatchMerge:
         self.results = results
         self.manifest = results.manifest
         self._at_head = snapshot
-        self.snapshot = replace(
-            snapshot, progress=_with_grants(snapshot, results.manifest)
+        self.snapshot = snapshot._replace(
+            progress=_with_grants(snapshot, results.manifest)
         )
         self.warnings: list[str] = []
         # for the commit's message
@@ -170,7 +170,7 @@ class BatchMerge:
     @cached_property
     def readings(self) -> list[Reading]:
         """The batch's results as read, in plan order."""
-        checks = replace(self.results.checks, refuse=self._refuse_secret)
+        checks = self.results.checks._replace(refuse=self._refuse_secret)
         return result_folder.read_batch(self.results.folder, self.manifest, checks)
 
     # -- which results may be merged --
@@ -722,8 +722,8 @@ class BatchMerge:
         in_files = None
         if self.results.defers_progress:
             in_files = self._at_head.recorded or self._at_head.progress
-        return replace(
-            self.snapshot, commit=commits[-1], progress=recorded, recorded=in_files
+        return self.snapshot._replace(
+            commit=commits[-1], progress=recorded, recorded=in_files
         )
 
     # -- helpers --

@@ -13,7 +13,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -221,7 +221,7 @@ class CheckoutWatch:
         _, attempts = self._attempts.take(read_status=True)
         dirty = work_tree.dirty_paths(self._repo, self._repo.root)
         before = seen.state
-        seen.state = replace(before, dirty=frozenset(dirty))
+        seen.state = before._replace(dirty=frozenset(dirty))
         self._report(checkout_changes.files_changed(before, seen.state), attempts)
         return dirty
 
@@ -239,7 +239,7 @@ class CheckoutWatch:
         head = self._repo.commit(ref)
         if head is not None and checkout_state.follows(self._repo, tip, head):
             refs = {**(seen.state.refs or {}), ref: tip}
-            seen.state = replace(seen.state, refs=refs)
+            seen.state = seen.state._replace(refs=refs)
         file = self._repo.git_dir / ref
         # If somebody has moved it since, the next look says so.
         if head == tip and file in now[Part.REFS]:
@@ -339,7 +339,7 @@ class CheckoutWatch:
     def _refuse_doubtful(self) -> None:
         _refuse(self._special)
         if self._doubt is not None:
-            self._journal.record("doubted", **asdict(self._doubt))
+            self._journal.record("doubted", **self._doubt._asdict())
             raise doubt.question(self._doubt)
 
     def _report(

@@ -53,8 +53,7 @@ class WaitingWork(NamedTuple):
     branch: str
 
 
-@dataclass(frozen=True)
-class Doubt:
+class Doubt(NamedTuple):
     """A `commit` that came to the branch while a run was in progress and that an agent
     may have made. `old` is the branch's commit before; `reason` says why.
     """
@@ -65,8 +64,7 @@ class Doubt:
     reason: str
 
 
-@dataclass(frozen=True)
-class Unrecorded:
+class Unrecorded(NamedTuple):
     """Changes of a plan's progress that no commit of the `branch` has yet.
 
     `progress` is the path of the progress file.

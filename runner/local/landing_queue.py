@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -217,7 +216,7 @@ class LandingQueue:
             subject=requests_subject(self.unrecorded),
             run=context.run,
         )
-        return replace(snapshot, commit=commit, recorded=None)
+        return snapshot._replace(commit=commit, recorded=None)
 
     def _merge_again(self, head: str, before: Snapshot, scratch: Path) -> Snapshot:
         """Merge every accepted result on the branch's new head.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from runner.core.result import Failure
@@ -82,8 +81,8 @@ def _with_attempt(
     state = attempt.state
     if state is AttemptState.RUNNING:
         phase = cast("Phase", attempt.phase or "preparing")
-        return replace(
-            view, state="in_progress", reason=f"{name}: {phase}", phase=phase
+        return view._replace(
+            state="in_progress", reason=f"{name}: {phase}", phase=phase
         )
     # The next run has no event of the attempt before it merges what that has left.
     if state is AttemptState.CHOSEN and attempt.phase == "merging":
@@ -91,18 +90,18 @@ def _with_attempt(
     if state in _WAITS:
         if end:
             reason = f"{end}; {heir} lands its work"
-            return replace(view, state="finished", reason=f"{name}: {reason}")
+            return view._replace(state="finished", reason=f"{name}: {reason}")
         phase_now, reason = _PHASES.get(state), _WAITS[state]
         if state is AttemptState.FINISHED and attempt.phase == "merging":
             phase_now, reason = "merging", "its work is being merged"
-        return replace(
-            view, state="finished", reason=f"{name}: {reason}", phase=phase_now
+        return view._replace(
+            state="finished", reason=f"{name}: {reason}", phase=phase_now
         )
     if end and state is AttemptState.INTERRUPTED and attempt.log:
         reason = f"{name}: {end}; {heir} goes on"
-        return replace(view, state="interrupted", reason=reason)
+        return view._replace(state="interrupted", reason=reason)
     failure = unrecorded_failure(view, attempt)
     if failure is not None and state in {AttemptState.FAILED, AttemptState.ASKED}:
         first_line = (failure.message.splitlines() or [""])[0]
-        return replace(view, reason=f"{name} {failure.verb}: {first_line}")
+        return view._replace(reason=f"{name} {failure.verb}: {first_line}")
     return view

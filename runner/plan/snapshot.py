@@ -37,8 +37,7 @@ NO_RULES = TaskRules()
 Blobs = dict[str, tuple[str, str] | None]  # path → (mode, object id)
 
 
-@dataclass(frozen=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """The plan, its graph and the progress at `commit` (empty for the work tree).
 
     `recorded` is the progress in the commit's files, if `progress` is ahead of it. If
@@ -58,7 +57,7 @@ class Snapshot:
         if progress is self.progress:
             return self
         recorded = self.recorded or self.progress
-        return replace(self, progress=progress, recorded=recorded)
+        return self._replace(progress=progress, recorded=recorded)
 
     def tasks_named(self, ids: Sequence[str]) -> list[Task]:
         """The tasks with these ids, in plan order.
@@ -208,7 +207,7 @@ def read_working_tree(
     if state is not None:
         notes += [_state_note(path) for path in sorted(state.differing)]
     plan = snapshot.plan.model_copy(update={"notes": tuple(notes)})
-    return replace(snapshot, plan=plan)
+    return snapshot._replace(plan=plan)
 
 
 def _state_note(path: str) -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from runner.core.task import Plan, Standing, Status, Task
 from runner.plan.progress import Progress
@@ -19,8 +18,7 @@ _REMAINING = {"ready", "gated", "asking", "pending", "in_progress"}
 _MAX_QUESTION = 300  # characters in a reason
 
 
-@dataclass(frozen=True)
-class TaskView:
+class TaskView(NamedTuple):
     """A task with its state, and the reason if it cannot run or runs again.
 
     `state` is one of completed, failed, in_progress, ready, gated, asking, pending,

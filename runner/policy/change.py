@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 # The modes of git's tree entries.
 REGULAR, EXECUTABLE, SYMLINK, GITLINK = "100644", "100755", "120000", "160000"
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(NamedTuple):
     """One path that a task changed.
 
     `old` and `new` are (mode, object id), None if the path does not exist. `size` is

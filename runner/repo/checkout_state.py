@@ -11,7 +11,6 @@ import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
@@ -48,8 +47,7 @@ class Part(Enum):
 Stamps = Mapping[Part, Mapping[Path, Stamp]]
 
 
-@dataclass(frozen=True)
-class CheckoutState:
+class CheckoutState(NamedTuple):
     """What the parts hold. `head` is `refs/heads/BRANCH` or a commit, "" before the first.
 
     `refs` are without fanin's own and those of remotes. `dirty` are the tracked paths
@@ -151,20 +149,20 @@ class CheckoutFiles:
                 for ref, commit in refs.items()
                 if not ref.startswith(_UNWATCHED_REFS) and ref != _STASH
             }
-            state = replace(state, refs=watched)
+            state = state._replace(refs=watched)
         # With reftable, HEAD is in the same file as the refs.
         if parts & {Part.HEAD, Part.REFS}:
             branch = repo.current_branch()
             head = f"refs/heads/{branch}" if branch else repo.commit("HEAD") or ""
-            state = replace(state, head=head)
+            state = state._replace(head=head)
         if parts & {Part.HEAD, Part.INDEX}:
             dirty = work_tree.dirty_paths(repo, repo.root)
-            state = replace(state, dirty=frozenset(dirty))
+            state = state._replace(dirty=frozenset(dirty))
         if Part.CONFIGURATION in parts:
             files = stamps[Part.CONFIGURATION]
             texts = {path: _text(path) for path in files}
-            state = replace(state, configuration=texts)
-        return replace(state, stash=stamps[Part.STASH], hooks=stamps[Part.HOOKS])
+            state = state._replace(configuration=texts)
+        return state._replace(stash=stamps[Part.STASH], hooks=stamps[Part.HOOKS])
 
     def changed_settings(
         self, before: Mapping[Path, bytes], after: Mapping[Path, bytes]

@@ -6,7 +6,6 @@ import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from runner.core.errors import GitFailed
@@ -255,7 +254,7 @@ def _with_content(
     target = None
     if mode == SYMLINK:
         target = os.fsdecode(targets[object_id])
-    return replace(change, size=sizes.get(object_id, 0), target=target)
+    return change._replace(size=sizes.get(object_id, 0), target=target)
 
 
 class WritableDatabase(ObjectDatabase, ABC):

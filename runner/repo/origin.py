@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from runner.repo.command import isolated_git
 
 
-@dataclass(frozen=True)
-class Origin:
+class Origin(NamedTuple):
     """The repository that a workspace borrows from.
 
     `git_dir` is its common git directory, `object_format` sha1 or sha256. `objects` are

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Outcome(StrEnum):
@@ -26,8 +26,7 @@ class Reason(StrEnum):
     OTHER = "other"
 
 
-@dataclass(frozen=True)
-class RefUpdate:
+class RefUpdate(NamedTuple):
     """The outcome of an update. Only a refusal has `text`, the message of git or of the
     server, and `reason`, the kind of refusal. `commit` is the one that the server made
     in place of the given one. If it is not `undone`, files of the refused commit may

@@ -8,7 +8,6 @@ import os
 import time
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 from runner.core import durable
@@ -194,12 +193,12 @@ def _try_to_land(repo: Repository, landing: Landing) -> tuple[RefUpdate, bool]:
         return (ref_update.LANDED if head == new else ref_update.MOVED), False
     refusal = ref_update.refusal(messages, Reason.OBSTACLE)
     if "index.lock" in messages:
-        return replace(refusal, undone=False), True
+        return refusal._replace(undone=False), True
     # git writes the files and the index before it moves the branch
     try:
         _undo(repo, folder, landing)
     except (GitFailed, OSError):  # no space, or the index is locked
-        refusal = replace(refusal, undone=False)
+        refusal = refusal._replace(undone=False)
     return refusal, False
 
 

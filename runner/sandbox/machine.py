@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from runner.sandbox import bubblewrap, landlock
 
@@ -20,8 +20,7 @@ _CLOSED = {
 }
 
 
-@dataclass(frozen=True)
-class Machine:
+class Machine(NamedTuple):
     """What a machine can.
 
     bubblewrap: its program, None if it cannot be used; `problem` says why.

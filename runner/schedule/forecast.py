@@ -133,7 +133,7 @@ def _unstarted(snapshot: Snapshot) -> Snapshot:
         elif record.gate is not None:
             records[task.id] = Record(gate=record.gate)
     progress = replace(snapshot.progress, records=records, reopened=frozenset(reopened))
-    return replace(snapshot, progress=progress)
+    return snapshot._replace(progress=progress)
 
 
 def _tasks_to_run(snapshot: Snapshot, options: ForecastOptions) -> list[Task]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from runner.core.result import (
     MAX_LIMIT_DAYS,
@@ -30,8 +30,7 @@ _FIRST_REPEAT = timedelta(minutes=1)
 _MAX_DOUBLINGS = 10
 
 
-@dataclass(frozen=True)
-class UsageLimit:
+class UsageLimit(NamedTuple):
     """A limit of one agent: it does not start before `until`.
 
     `since` is when it was met first, `is_known` whether the agent said the reset, and

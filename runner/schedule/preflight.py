@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from runner import agents
@@ -55,8 +54,7 @@ class _AgentUse(NamedTuple):
     agent: Agent
 
 
-@dataclass(frozen=True)
-class _Fault:
+class _Fault(NamedTuple):
     """Why a task has no usable agent.
 
     `of_one` and `of_several`: what is wrong, as it follows the ids of one or more tasks.
@@ -268,7 +266,7 @@ def _agent_uses(
         return
     for use in seen[id(agent)]:
         if isinstance(use, _Fault):
-            yield replace(use, task=task, place=place)
+            yield use._replace(task=task, place=place)
 
 
 def _place_of_agent(task: Task, settings: Settings) -> Place | None:

@@ -53,8 +53,7 @@ def rolling_gain(
         for task_id, tried in past.items()
     }
     progress = snapshot.progress.with_records(unstarted)
-    before = replace(
-        snapshot,
+    before = snapshot._replace(
         progress=replace(progress, reopened=progress.reopened | past.keys()),
     )
     simulation = Simulation(before, 1, attempt_of, TaskChoice(frozenset(past)))

@@ -20,7 +20,7 @@ import tempfile
 import threading
 import time
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from secrets import token_hex
 from typing import Any, Literal
@@ -330,7 +330,7 @@ def _walls(outside: Outside, mechanism: str, environ: dict[str, str]) -> Walls:
     settings = SandboxSettings(mode="auto", hide=("~/private",), network=network)
     machine = look(environ, lambda argv: process.first_line(argv, environ))
     if mechanism == "landlock":
-        machine = replace(machine, bubblewrap=None)
+        machine = machine._replace(bubblewrap=None)
     choice = choose(settings, machine)
     assert bool(choice.bubblewrap) == (mechanism != "landlock"), machine
     assert choice.landlock

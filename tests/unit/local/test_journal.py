@@ -67,8 +67,8 @@ TOO_SLOW = Unrecorded(
     "p.json",
     ChangeSet("r1.1", parse_changes(FAILED["changes"])),
 )
-ASKED_FOR = replace(
-    TOO_SLOW, changes=ChangeSet("00000001-ab", parse_changes(REQUESTED["changes"]))
+ASKED_FOR = TOO_SLOW._replace(
+    changes=ChangeSet("00000001-ab", parse_changes(REQUESTED["changes"]))
 )
 RECORDED: dict[str, Any] = {"event": "recorded", "ids": ["r1.1", "another"]}
 LIMIT: dict[str, Any] = {
@@ -499,7 +499,7 @@ def test_a_result_merged_during_a_landing_is_still_accepted_after_it(
 
 
 def test_tidying_keeps_the_usage_limits(journal: Journal) -> None:
-    limits = LimitWaits({"claude": UNTIL, "codex": replace(UNTIL, is_known=False)})
+    limits = LimitWaits({"claude": UNTIL, "codex": UNTIL._replace(is_known=False)})
     journal.record_limits(LimitWaits(), limits)
     journal.record("end")
     journal.tidy()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from runner.core.errors import Problem
@@ -74,7 +72,7 @@ def test_the_order_of_sets_does_not_matter_where_one_follows_the_other() -> None
 
 def test_beside_a_broken_plan_a_task_that_is_gone_waits() -> None:
     problem = Problem("tasks.yml", 3, "broken", "")
-    before = replace(snapshot(), problems=(problem,))
+    before = snapshot()._replace(problems=(problem,))
     applied = apply_changes(before, [failed(1), failed(1, "gone")])
     assert applied.ids == ["run.A1"]
 

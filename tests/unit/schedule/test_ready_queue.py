@@ -4,7 +4,6 @@ update.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -149,10 +148,10 @@ def test_a_snapshot_that_was_read_again_is_taken_over_by_what_changed(
     tasks = [task("A"), task("B"), task("C"), task("D", depends_on=("A",))]
     first = snapshot(*tasks).progress
     first = first.with_records({each.id: Record() for each in tasks})
-    head = replace(snapshot(*tasks), progress=first)
+    head = snapshot(*tasks)._replace(progress=first)
     queue = ReadyQueue(LIMIT)
     queue.sync(head, [])
-    read_again = replace(head, progress=first.with_records(changes))
+    read_again = head._replace(progress=first.with_records(changes))
     scanned = ReadyQueue(LIMIT)
     scanned.sync(read_again, [])
     monkeypatch.delattr(Progress, "standings")  # what a scan asks
@@ -177,7 +176,7 @@ def test_a_change_of_more_than_what_became_of_a_task_is_scanned(
     changed: Progress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     head = snapshot(task("A"), task("B"))
-    before = replace(head, progress=Progress("tasks.yml", {"A": DONE_RECORD}))
+    before = head._replace(progress=Progress("tasks.yml", {"A": DONE_RECORD}))
     queue = ReadyQueue(LIMIT)
     queue.sync(before, [])
     scans: list[int] = []
@@ -188,5 +187,5 @@ def test_a_change_of_more_than_what_became_of_a_task_is_scanned(
         return standings(progress, *args)
 
     monkeypatch.setattr(Progress, "standings", counting)
-    queue.sync(replace(head, progress=changed), [])
+    queue.sync(head._replace(progress=changed), [])
     assert scans == [1]
