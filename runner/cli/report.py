@@ -18,9 +18,13 @@ if TYPE_CHECKING:
     from runner.ui.console import RunConsole
 
 _UNFINISHED = {"failed", "blocked", "held"}
-# Of more tasks that are blocked by the same one there is a single line.
-_LINES_OF_BLOCKED = 3
+# Of more tasks in one of these states for the same reason there is a single line.
+_FOLDED = {"blocked", "finished"}
+_MAX_LINES = 3
 _MAX_IDS = 12
+_KEPT = "its work is kept, and the next fanin run lands it"
+# A reason as it is told of several tasks.
+_REASON_OF_MANY = {_KEPT: "their work is kept, and the next fanin run lands it"}
 # The states of tasks that may still run.
 _OPEN = frozenset({"ready", "gated", "asking", "pending"})
 _COLOURS = dict.fromkeys(("finished", *_OPEN), "yellow")
@@ -42,15 +46,18 @@ def print_end(
     from runner.ui.run_summary import failure_details
     from runner.ui.status_table import tally
 
-    folded = _many_blocked(views)
+    folded = _folded(views)
     told = set()
     for view in views:
-        ids = folded.get(view.reason) if view.state == "blocked" else None
+        key = view.state, view.reason
+        ids = folded.get(key)
         if ids:
-            if view.reason not in told:
-                line = masked(f"{len(ids)} tasks blocked: {view.reason}: {_some(ids)}")
-                console.print(line, style="red", markup=False)
-            told.add(view.reason)
+            if key not in told:
+                reason = _REASON_OF_MANY.get(view.reason, view.reason)
+                line = masked(f"{len(ids)} tasks {view.state}: {reason}: {_some(ids)}")
+                colour = _COLOURS.get(view.state, "red")
+                console.print(line, style=colour, markup=False)
+            told.add(key)
             continue
         if not _is_told(view, run):
             continue
@@ -84,15 +91,13 @@ def print_outside_changes(
         console.print(text, style="yellow", markup=False, soft_wrap=True)
 
 
-def _many_blocked(views: Sequence[TaskView]) -> dict[str, list[str]]:
-    """The ids of blocked tasks by their reason, where more than a few have the same."""
-    by_reason: dict[str, list[str]] = {}
+def _folded(views: Sequence[TaskView]) -> dict[tuple[str, str], list[str]]:
+    """State and reason → the ids of tasks, where more than a few have the same."""
+    found: dict[tuple[str, str], list[str]] = {}
     for view in views:
-        if view.state == "blocked":
-            by_reason.setdefault(view.reason, []).append(view.task.id)
-    return {
-        reason: ids for reason, ids in by_reason.items() if len(ids) > _LINES_OF_BLOCKED
-    }
+        if view.state in _FOLDED:
+            found.setdefault((view.state, view.reason), []).append(view.task.id)
+    return {key: ids for key, ids in found.items() if len(ids) > _MAX_LINES}
 
 
 def _some(ids: Sequence[str]) -> str:
@@ -130,8 +135,7 @@ def with_unlanded(views: Sequence[TaskView], run: RunView) -> list[TaskView]:
         if planned is not None and not planned.chosen:
             continue
         if view.task.id in ids and view.state in _OPEN:
-            reason = "its work is kept, and the next fanin run lands it"
-            view = view._replace(state="finished", reason=reason)
+            view = view._replace(state="finished", reason=_KEPT)
         elif view.state in {"ready", "pending"}:
             # The record may be of the attempt before.
             reason = _last_failure(view, run) or view.reason

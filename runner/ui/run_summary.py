@@ -64,5 +64,5 @@ def time_line(view: RunView, chain_seconds: float, now: float) -> str:
     if view.start is None or not all(texts):
         return ""
     chain = duration(chain_seconds)
-    end = f", its longest chain {chain}" if chain else ""
+    end = f", longest chain {chain}" if chain else ""
     return f"time: {texts[0]}; one task at a time {texts[1]}{end}"

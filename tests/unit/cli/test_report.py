@@ -141,6 +141,24 @@ def test_the_last_failure_counts_where_the_branch_records_the_one_before(
     ]
 
 
+def test_much_work_that_the_next_run_lands_has_one_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = RunView()
+    ids = [f"T{number}" for number in range(14)]
+    for task_id in ids:
+        _attempted(run, task_id, AttemptState.FINISHED)
+    views = with_unlanded([_view(each, "ready") for each in ids], run)
+    print_end(RunConsole(), views, run)
+    assert capsys.readouterr().out.splitlines() == [
+        (
+            "14 tasks finished: their work is kept, and the next fanin run lands it: "
+            f"{', '.join(ids[:12])} and 2 more"
+        ),
+        "14 finished",
+    ]
+
+
 def test_many_tasks_that_are_blocked_by_the_same_one_have_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -102,6 +102,6 @@ def test_the_time_stands_beside_one_task_at_a_time_and_the_longest_chain() -> No
     assert seconds_of_task(run, "A") == 100
     assert seconds_of_task(run, "B") == 0
     now = instant(START) + 50
-    text = "time: 50 s; one task at a time 2 min, its longest chain 45 s"
+    text = "time: 50 s; one task at a time 2 min, longest chain 45 s"
     assert time_line(run, 45, now) == text
     assert time_line(view(), 0, now) == ""
