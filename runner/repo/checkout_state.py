@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from enum import Enum
 from pathlib import Path
@@ -83,12 +83,16 @@ class CheckoutFiles:
         self._repo, self._others = repo, others
         git_dir, own = repo.git_dir, repo.own_git_dir
         modules = _module_folders(git_dir)
-        self._hooks = [_hooks_folder(repo), *(each / "hooks" for each in modules)]
+        configured = _configured(repo)
+        self._hooks = [
+            _hooks_folder(repo, configured),
+            *(each / "hooks" for each in modules),
+        ]
         # those with keys
         self._settings_files = {
             *(git_dir / "config", own / "config.worktree"),
             *(each / "config" for each in modules),
-            *_settings_files(repo),
+            *_settings_files(repo, configured),
         }
         self._config_files = (
             *sorted(self._settings_files),
@@ -253,22 +257,46 @@ def work_since(repo: Repository, old: str, new: str) -> list[Change]:
         return []
 
 
-def _hooks_folder(repo: Repository) -> Path:
+class _Configured(NamedTuple):
+    """A line of git's configuration, and where it is: `file:PATH` or `command line:`."""
+
+    origin: str
+    key: str
+    value: str
+
+
+def _configured(repo: Repository) -> list[_Configured]:
+    """All that git has as its configuration now, in the order in which it counts."""
+    argv = ["config", "--includes", "--show-origin", "-z", "--list"]
+    fields = repo.git.text(argv).split("\0")
+    lines = []
+    for origin, line in zip(fields[::2], fields[1::2], strict=False):
+        key, _, value = line.partition("\n")
+        lines.append(_Configured(origin, key, value))
+    return lines
+
+
+def _hooks_folder(repo: Repository, configured: Iterable[_Configured]) -> Path:
     """Where git looks for hooks. Fanin's own git runs none, so it cannot be asked."""
-    argv = ["config", "--path", "--get-all", "core.hooksPath"]
-    values = repo.git.text(argv, ok=(0, 1)).splitlines()
+    values = [line.value for line in configured if line.key == "core.hookspath"]
+    if any(value.startswith(("~", "%(")) for value in values):
+        # a user's home, or where git is installed
+        argv = ["config", "--path", "--get-all", "core.hooksPath"]
+        values = repo.git.text(argv, ok=(0, 1)).splitlines()
     own = [value for value in values if value != os.devnull]
     return repo.root / own[-1] if own else repo.git_dir / "hooks"
 
 
-def _settings_files(repo: Repository) -> list[Path]:
+def _settings_files(repo: Repository, configured: Iterable[_Configured]) -> list[Path]:
     """The files that git reads its configuration from beside the repository's own, with
     those that they include, and where a person's would be.
     """
-    argv = ["config", "--includes", "--show-origin", "--name-only", "-z", "--list"]
-    fields = repo.git.text(argv).split("\0")
-    origins = [text for text in fields if text.startswith("file:")]
-    files = [repo.root / text.removeprefix("file:") for text in dict.fromkeys(origins)]
+    origins = dict.fromkeys(line.origin for line in configured)
+    files = [
+        repo.root / origin.removeprefix("file:")
+        for origin in origins
+        if origin.startswith("file:")
+    ]
     home = os.environ.get("HOME", "")
     folder = os.environ.get("XDG_CONFIG_HOME") or (home and f"{home}/.config")
     if home:

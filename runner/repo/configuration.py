@@ -26,6 +26,9 @@ class Configuration:
     @cached_property
     def object_format(self) -> str:
         """sha1 or sha256."""
+        if not self._value("extensions.objectFormat"):
+            return "sha1"
+        # git heeds the extension in repositories of its second version alone
         return self._git.text(["rev-parse", "--show-object-format"]).strip()
 
     @cached_property

@@ -171,6 +171,9 @@ class Repository(WritableDatabase):
         """Whether git accepts the name for a branch. HEAD and full refs are refused."""
         if name in {"HEAD", "@"} or name.startswith(("-", "refs/")):
             return False
+        # what there is has a valid name
+        if _is_plain(name) and self.commit(f"refs/heads/{name}") is not None:
+            return True
         return self.git.status(["check-ref-format", f"refs/heads/{name}"]) == 0
 
     def remote_url(self, name: str) -> str | None:
@@ -378,12 +381,28 @@ class Repository(WritableDatabase):
 
     def refs(self, prefix: str) -> dict[str, str]:
         """Every ref below `prefix`, with its object id."""
+        if not self._may_have_refs(prefix):
+            return {}
         argv = ["for-each-ref", "--format=%(refname) %(objectname)", prefix]
         refs = {}
         for line in self.git.text(argv).splitlines():
             ref, _, object_id = line.partition(" ")
             refs[ref] = object_id
         return refs
+
+    def _may_have_refs(self, prefix: str) -> bool:
+        """Whether there may be refs below `prefix`; False needs no process."""
+        folder = prefix.rstrip("/")
+        if (self.git_dir / "reftable").exists() or (self.git_dir / folder).is_file():
+            return True
+        # git leaves empty folders
+        if any(files for _, _, files in os.walk(self.git_dir / folder)):
+            return True
+        try:
+            packed = (self.git_dir / "packed-refs").read_bytes()
+        except FileNotFoundError:
+            return False
+        return f" {folder}".encode() in packed
 
     def set_ref(self, ref: str, new: str, old: str | None = None) -> bool:
         """Point a ref at `new` if it is at `old`, and return whether it was.

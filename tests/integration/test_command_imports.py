@@ -284,3 +284,20 @@ def test_the_first_agent_of_a_run_does_not_wait_for_what_merges_shows_or_deliver
     late |= {"local.requests", "local.undo", "local.rolling", "local.landing_queue"}
     late |= {"local.delivery", "local.delivered", "plan.requests", "core.reports"}
     assert not names & {f"runner.{name}" for name in late}
+
+
+def test_a_run_starts_no_more_git_processes_before_its_first_agent_than_it_must(
+    planned: Project, tmp_path: Path
+) -> None:
+    started, _ = at_first_agent(planned, tmp_path)
+    assert started == [
+        "cat-file",
+        "config",
+        "status",  # for what agents do not see
+        "config",  # with the files that it is in
+        "for-each-ref",
+        "status",  # once the work tree is watched
+        "update-ref",
+        "init",
+        "read-tree",
+    ]

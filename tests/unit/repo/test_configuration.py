@@ -83,3 +83,12 @@ def test_without_any_configuration_there_is_nothing(repository: Path) -> None:
     assert not config.is_shared
     assert config.promisor_remotes == ()
     assert config.identity["GIT_AUTHOR_NAME"] == "fanin"
+
+
+@pytest.mark.parametrize("object_format", ["sha1", "sha256"])
+def test_the_object_format_is_that_of_the_repository(
+    object_format: str, tmp_path: Path
+) -> None:
+    argv = ["git", "init", "-q", f"--object-format={object_format}", str(tmp_path)]
+    subprocess.run(argv, check=True)
+    assert configuration(tmp_path).object_format == object_format

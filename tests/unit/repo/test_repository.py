@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.repo.command import isolated_git
+from runner.repo.command import AUTHOR, Completed, Git, isolated_git
 from runner.repo.repository import Repository
 
 NAME = "a" * 200
@@ -128,3 +128,74 @@ def test_ignored_files_and_submodules_are_those_of_git_also_where_the_index_answ
         True,
         False,
     ]
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The calls of git for which a process was started."""
+    calls: list[list[str]] = []
+    run = Git.run_unchecked
+
+    def counted(git: Git, argv: list[str], **options: object) -> Completed:
+        calls.append(argv)
+        return run(git, argv, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Git, "run_unchecked", counted)
+    return calls
+
+
+def committed(folder: Path) -> Repository:
+    git = isolated_git(folder)
+    git.run(["init", "-q", "-b", "main"])
+    git.run(["commit", "-q", "--allow-empty", "-m", "first"], env=AUTHOR)
+    return Repository(folder, os.environ)
+
+
+def test_refs_are_found_loose_and_packed_and_where_there_are_none_git_is_not_asked(
+    tmp_path: Path, asked: list[list[str]]
+) -> None:
+    repo = committed(tmp_path)
+    asked.clear()
+    assert repo.refs("refs/fanin/base") == {}
+    assert asked == []
+    head = repo.commit("HEAD") or ""
+    name = "refs/fanin/base/1.1"
+    repo.git.run(["update-ref", name, head])
+    assert repo.refs("refs/fanin/base") == {name: head}
+    repo.git.run(["pack-refs", "--all", "--prune"])
+    assert not list((repo.git_dir / "refs" / "fanin").rglob("1.1"))
+    assert repo.refs("refs/fanin/base") == repo.refs("refs/fanin/") == {name: head}
+    asked.clear()
+    assert repo.refs("refs/fanin/runs") == {}
+    assert asked == []
+
+
+@pytest.mark.parametrize(
+    ("name", "is_valid"),
+    [
+        ("main", True),
+        ("new", True),
+        ("main.lock", False),
+        ("main/", False),
+        ("a..b", False),
+        ("main~0", False),
+        ("main^{commit}", False),
+        ("../heads/main", False),
+        ("refs/heads/main", False),
+        ("HEAD", False),
+        ("-x", False),
+    ],
+)
+def test_a_name_is_valid_for_a_branch_as_git_says(
+    name: str, is_valid: bool, tmp_path: Path
+) -> None:
+    assert committed(tmp_path).is_valid_branch_name(name) is is_valid
+
+
+def test_the_name_of_a_branch_that_exists_is_valid_without_a_question(
+    tmp_path: Path, asked: list[list[str]]
+) -> None:
+    repo = committed(tmp_path)
+    asked.clear()
+    assert repo.is_valid_branch_name("main")
+    assert asked == []
