@@ -608,7 +608,7 @@
   }
   const KEYS = [
     ["j", "next task", () => move(1)],
-    ["k", "task before", () => move(-1)],
+    ["k", "previous task", () => move(-1)],
     ["Enter", "open the task", () => selected !== null && (select(selected, true), get("panel").focus())],
     ["Escape", "close, then show all, then unselect", unselect],
     ["/", "search", () => (get("search").focus(), get("search").select())],
@@ -617,9 +617,9 @@
     ["f", "only what the task waits for, and back", () => setFocus(focused === null ? selected : null)],
     ["+", "zoom in", () => zoomBy(1.4)],
     ["-", "zoom out", () => zoomBy(1 / 1.4)],
-    ["0", "fit", fit],
+    ["0", "fit into the window", fit],
     ["d", "light, dark or as the system", nextTheme],
-    ["?", "this help", () => get("help").showModal()],
+    ["?", "these keys", () => get("help").showModal()],
   ];
   const ALSO = { ArrowDown: "j", ArrowUp: "k", "=": "+" };
   function onKey(event) {
