@@ -48,9 +48,13 @@ def recover(context: RunContext, account: RunAccount) -> None:
 
 
 def _land_unrecorded(context: RunContext) -> None:
-    """Record what the journal has, on the branches that it is for."""
+    """Record what the journal has, on the branches that it is for.
+
+    What is for this run's own progress waits for its next landing, or for its end.
+    """
     journal, lander, own_branch = context.journal, context.lander, context.lander.branch
-    done: set[str] = set()
+    own = journal.state().unrecorded_on(own_branch, context.settings.progress)
+    done = {changes.id for changes in own}
     for first in journal.state().unrecorded:
         if first.changes.id in done:
             continue

@@ -105,6 +105,22 @@ def test_a_crash_loses_no_failed_attempt_and_counts_none_twice(
     assert project.runner().journal.state().unrecorded == ()
 
 
+@BOTH_SCHEDULES
+def test_failures_of_a_dead_run_are_recorded_with_the_next_landing(
+    project: Project, schedule: str
+) -> None:
+    project.plan(
+        [{"id": "A", "do": ["fail once why", "write a: a"]}],
+        schedule=schedule,
+        max_concurrent=1,
+    )
+    die_after(project.runner(), "failed")
+    project.run()
+    assert project.subjects() == ["A: do A", "plan", "start"]
+    assert project.records()["A"]["attempts"] == 2
+    assert project.runner().journal.state().unrecorded == ()
+
+
 def test_failures_of_a_dead_run_are_recorded_on_its_branch_by_a_run_on_another(
     project: Project,
 ) -> None:
