@@ -7,6 +7,7 @@ Most have no entry point that fanin asks for, and that is soon seen.
 from __future__ import annotations
 
 import sys
+from functools import cache
 from importlib.machinery import PathFinder
 from pathlib import Path
 
@@ -19,13 +20,15 @@ def may_have_entry_points(group: str) -> bool:
     for finder in sys.meta_path:
         if finder is not PathFinder and hasattr(finder, "find_distributions"):
             return True
-    return any(_may_have(Path(entry), group.encode()) for entry in sys.path)
+    return any(_may_have(entry, group) for entry in sys.path)
 
 
-def _may_have(path: Path, group: bytes) -> bool:
+@cache
+def _may_have(path: str, group: str) -> bool:
     """Whether a package in an entry of `sys.path` may have such an entry point."""
+    folder = Path(path)
     try:
-        names = [child.name for child in path.iterdir()]
+        names = [child.name for child in folder.iterdir()]
     except FileNotFoundError:
         return False
     except OSError:
@@ -33,10 +36,10 @@ def _may_have(path: Path, group: bytes) -> bool:
     for name in names:
         if name.endswith((".dist-info", ".egg-info")):
             try:
-                text = (path / name / "entry_points.txt").read_bytes()
+                text = (folder / name / "entry_points.txt").read_bytes()
             except OSError:  # it has none
                 continue
-            if group in text:
+            if group.encode() in text:
                 return True
         elif name.endswith(".egg"):
             return True
