@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from runner.core import durable
 from runner.core.errors import EnvironmentBroken
 from runner.local import lost_state
+from runner.local.file_lock import file_lock
 
 if TYPE_CHECKING:
     from runner.plan.requests import Request
@@ -104,8 +105,6 @@ class RequestFolder:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        import filelock  # slow to import; most commands only read
-
         self.folder.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(self.folder / _LOCK):
+        with file_lock(self.folder / _LOCK):
             yield
