@@ -185,20 +185,6 @@ def unlanded_work(
     return own, others
 
 
-def waiting_message(branch: str, target: str | None = None) -> str:
-    """The sentence about finished work that could not reach its branch.
-
-    `target` is that branch, if it is another one than the command is about.
-    """
-    merge = f"git merge --ff-only {branch}"
-    if target is None:
-        return f"finished work waits on {branch}; to take it:  {merge}"
-    return (
-        f"finished work for {target} waits on {branch}; to take it:  "
-        f"git switch {target} && {merge}"
-    )
-
-
 def abbreviate(names: Sequence[str], limit: int = 8) -> list[str]:
     """The first `limit` names, and how many more there are."""
     if len(names) <= limit:

@@ -16,7 +16,6 @@ from runner.cli.context import (
     open_project,
     task_views,
     unlanded_work,
-    waiting_message,
 )
 from runner.cli.options import (
     jobs_option,
@@ -181,6 +180,7 @@ def _run(
     from runner.cli.report import print_end, print_time, print_usage
     from runner.core.errors import DecisionNeeded, Interrupted
     from runner.local.run import LocalRun
+    from runner.local.unlanded_work import waiting_sentence
     from runner.ui.console import RunConsole
     from runner.ui.run_lines import Verbosity
     from runner.ui.terminal import TerminalView
@@ -215,8 +215,8 @@ def _run(
     if ended.for_person and exit_code == EXIT_DONE:
         exit_code = EXIT_WAITING
     warnings = []
-    if ended.waiting_branch:
-        warnings.append(waiting_message(ended.waiting_branch))
+    if ended.waiting is not None:
+        warnings.append(waiting_sentence(ended.waiting, repo.current_branch()))
     if ended.stop_reason:
         warnings.append(f"stopped: {ended.stop_reason}")
     for warning in warnings:
@@ -239,6 +239,7 @@ def _print_interrupted(
     Nothing if it had not begun, or if a person has made the plan invalid meanwhile.
     """
     from runner.cli.report import print_end, print_time, print_usage, with_unlanded
+    from runner.local.unlanded_work import waiting_sentence
 
     if run.start is None:
         return
@@ -250,8 +251,9 @@ def _print_interrupted(
         print_end(console, views, run, masked, own_branch=settings.own_branch)
         print_usage(console, run.usage)
         print_time(console, snapshot, run)
-        if branch is not None:
-            _print_warning(console, masked(waiting_message(branch)))
+        if waiting is not None:
+            sentence = waiting_sentence(waiting, repo.current_branch())
+            _print_warning(console, masked(sentence))
 
 
 def _print_warning(console: RunConsole, text: str) -> None:

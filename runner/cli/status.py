@@ -15,7 +15,6 @@ from runner.cli.context import (
     open_project,
     task_views,
     unlanded_work,
-    waiting_message,
 )
 from runner.cli.options import settings_options
 from runner.core.errors import (
@@ -313,9 +312,15 @@ def _terminal() -> tuple[int | None, ColorSystem | None]:
 
 def _notices(repo: Repository, settings: Settings, now: TasksNow) -> list[str]:
     """What there is to know beside the tasks: work that waits, jobs, requests, limits."""
-    waiting = [waiting_message(now.own_work.branch)] if now.own_work else []
-    waiting += [waiting_message(each.branch, each.target) for each in now.other_work]
-    branch = settings.branch or repo.current_branch()
+    checked_out = repo.current_branch()
+    waiting = []
+    if now.own_work or now.other_work:
+        from runner.local.unlanded_work import waiting_sentence
+
+        works = [now.own_work] if now.own_work else []
+        works += now.other_work
+        waiting = [waiting_sentence(each, checked_out) for each in works]
+    branch = settings.branch or checked_out
     if now.delivered is not None and now.delivered.is_here:
         branch = now.delivered.branch
     waiting += [_busy_sentence(name) for name in now.busy_branches]

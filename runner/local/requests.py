@@ -15,7 +15,7 @@ from runner.core.errors import UsageProblem
 from runner.local.preparation import refuse_unfinished
 from runner.local.request_context import RequestContext, TakenRequests
 from runner.local.request_outcome import Outcome, request_outcome
-from runner.local.unlanded_work import has_unlanded_work
+from runner.local.unlanded_work import has_unlanded_work, waiting_sentence
 from runner.local.unrecorded import (
     counted_snapshot,
     recorded_event,
@@ -219,8 +219,5 @@ def _land(repo: Repository, journal: Journal, landing: Landing) -> None:
 def _refuse_waiting_work(repo: Repository, state: State, branch: str) -> None:
     for waiting in state.waiting:
         if waiting.target == branch and has_unlanded_work(repo, waiting):
-            raise UsageProblem(
-                f"finished work waits on {waiting.branch}; to take it:  "
-                f"git merge --ff-only {waiting.branch}",
-                "then try again",
-            )
+            sentence = waiting_sentence(waiting, repo.current_branch())
+            raise UsageProblem(sentence, "then try again")

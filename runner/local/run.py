@@ -42,7 +42,7 @@ from runner.local.attempts import AttemptRunner, RunTask
 from runner.local.base_verify import BaseVerify, base_verified
 from runner.local.batches import BatchSchedule
 from runner.local.context import RunContext
-from runner.local.journal import Journal
+from runner.local.journal import Journal, WaitingWork
 from runner.local.landing import BranchLander
 from runner.local.observer import MaskingObserver
 from runner.local.preparation import (
@@ -82,7 +82,7 @@ _CONTINUE = "continue with  fanin run"
 class RunOutcome:
     """The outcome of a run: its last snapshot, and the branch that has the work.
 
-    `waiting_branch` holds work that could not reach its own branch. `stop_reason` says
+    `waiting` is work that could not reach its own branch. `stop_reason` says
     why the run stopped although tasks are ready, `limit_reached` whether that is a usage
     limit. `usage` is what the attempts reported. `choice` is of the tasks that were
     allowed to start. `for_person` are those that wait for a person, if nothing else stopped
@@ -92,12 +92,17 @@ class RunOutcome:
     snapshot: Snapshot
     branch: str
     run: str
-    waiting_branch: str | None = None
+    waiting: WaitingWork | None = None
     usage: UsageTotal = field(default_factory=UsageTotal)
     stop_reason: str | None = None
     choice: TaskChoice = EVERY_TASK
     limit_reached: bool = False
     for_person: TasksForPerson = field(default_factory=TasksForPerson)
+
+    @property
+    def waiting_branch(self) -> str | None:
+        """The branch that has the work which waits."""
+        return self.waiting.branch if self.waiting else None
 
 
 class Answers(NamedTuple):
@@ -322,7 +327,7 @@ class LocalRun:
                 last_snapshot,
                 self._lander.branch,
                 self.run,
-                self._waiting_branch(),
+                self._waiting(),
                 self._account.usage,
                 stop_reason,
                 context.choice,
@@ -418,11 +423,11 @@ class LocalRun:
             return PooledWorkspaces(pool, scratch, self._settings.setup)
         return nullcontext(pool)
 
-    def _waiting_branch(self) -> str | None:
-        """The branch on which this run's work waits, if it does."""
+    def _waiting(self) -> WaitingWork | None:
+        """This run's work, if it could not reach its branch."""
         for waiting in self.journal.state().waiting:
             if waiting.branch == self._lander.branch:
-                return waiting.branch
+                return waiting
         return None
 
     def _run_with_pauses(

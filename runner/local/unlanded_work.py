@@ -4,6 +4,7 @@ was interrupted.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -37,3 +38,17 @@ def undo_interrupted_landings(
             note(f"{path} has neither its old nor its new content; it was not changed")
     if state.undo:
         journal.record("undone")
+
+
+def waiting_sentence(waiting: WaitingWork, checked_out: str | None) -> str:
+    """The sentence about finished work that could not reach its branch, and the command
+    that takes it there from a work tree with the branch `checked_out`.
+    """
+    branch, target = waiting.branch, waiting.target
+    merge = f"git merge --ff-only {shlex.quote(branch)}"
+    if target == checked_out:
+        return f"finished work waits on {branch}; to take it:  {merge}"
+    return (
+        f"finished work for {target} waits on {branch}; to take it:  "
+        f"git switch {shlex.quote(target)} && {merge}"
+    )

@@ -286,7 +286,14 @@ def test_work_for_two_branches_waits_for_each_of_them(
     assert project.cli("retry", "A").returncode == 2  # on main, whose work waits
     shown = project.cli("status").stdout
     assert f"finished work waits on {waiting};" in shown
-    assert f"finished work for other waits on {other.branch}" in shown
+    take = f"git switch other && git merge --ff-only {other.branch}"
+    sentence = f"finished work for other waits on {other.branch}; to take it:  {take}"
+    assert sentence in shown
+    # main is checked out, whatever branch the command is about
+    about_other = project.cli("status", "--branch", "other").stdout
+    assert sentence in about_other
+    assert f"finished work for main waits on {waiting}" not in about_other
+    assert f"git merge --ff-only {waiting}\n" in about_other
     for folder in (beside, project.root):
         (folder / "a").unlink()
     project.run()
