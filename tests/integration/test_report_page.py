@@ -312,3 +312,17 @@ def test_on_a_telephone_a_task_opens_over_the_page(opened: _Opened) -> None:
     assert not page.locator("#panel").is_visible()
     assert "that it waits for" in page.locator("#focus").inner_text()
     assert page.evaluate("document.documentElement.scrollWidth") == 390
+
+
+def test_the_lanes_of_the_timeline_take_the_room_that_there_is(
+    opened: _Opened,
+) -> None:
+    heights = {}
+    for height in (1000, 300):
+        opened.page.set_viewport_size({"width": 1280, "height": height})
+        opened.press("t")
+        # in one step: a change of the size draws the timeline anew
+        heights[height] = opened.page.evaluate(
+            "document.querySelector('#timeline svg').getBoundingClientRect().height"
+        )
+    assert heights[300] < heights[1000] < 1000

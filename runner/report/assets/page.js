@@ -25,7 +25,7 @@
   const NODE = { width: 176, height: 38, gapX: 66, foldX: 16, gapY: 9 };
   const READABLE = 0.52; // scale at which the ids of tasks can be read
   const PAPER = 680; // about the width of a printed page
-  const LANE = { height: 24, top: 26, left: 64 };
+  const LANE = { height: 24, least: 24, most: 38, top: 26, left: 64 };
 
   const get = (id) => document.getElementById(id);
   const colour = (state) => `var(--${state in STATES ? state : "pending"})`;
@@ -374,6 +374,8 @@
     const end = Math.max(report.end || 0, ...shown.map((each) => each.start + (each.seconds || 0)), 1);
     const lanes = report.lanes || 1;
     const verifyRow = (report.verifies || []).length ? 1 : 0;
+    const room = ((box.clientHeight || 0) - LANE.top - 48) / (lanes + verifyRow);
+    LANE.height = Math.round(Math.max(LANE.least, Math.min(LANE.most, room)));
     const inner = Math.max(300, (box.clientWidth || 900) - 48 - LANE.left) * stretch;
     const height = LANE.top + (lanes + verifyRow) * LANE.height + 24;
     const x = (seconds) => LANE.left + (seconds / end) * inner;
@@ -387,7 +389,7 @@
     }
     for (let lane = 0; lane < lanes; lane++) {
       picture.append(svg("line", { class: "lane", x1: LANE.left, x2: x(end), y1: y(lane + 1) - 1, y2: y(lane + 1) - 1 }),
-        svg("text", { x: 0, y: y(lane) + 16 }, `${report.run.lane_name || "slot"} ${lane}`));
+        svg("text", { x: 0, y: y(lane) + LANE.height / 2 + 4 }, `${report.run.lane_name || "slot"} ${lane}`));
     }
     for (const pause of report.pauses || []) {
       const [from, to] = [x(pause.start || 0), x(pause.end)];
@@ -415,12 +417,12 @@
       svg("title", {}, `${task.id}, attempt ${each.attempt}: ${each.state}, ${duration(each.seconds)}\n${task.title}`),
       svg("rect", { x: from, y: y(each.lane) + 2, width, height: LANE.height - 6, rx: 3 }));
     const room = Math.floor((width - 6) / 6.8);
-    if (room >= Math.min(6, [...name].length)) part.append(svg("text", { x: from + 4, y: y(each.lane) + 15 }, cut(name, room)));
+    if (room >= Math.min(6, [...name].length)) part.append(svg("text", { x: from + 4, y: y(each.lane) + LANE.height / 2 + 3 }, cut(name, room)));
     part.addEventListener("click", () => select(each.place, true));
     return part;
   }
   function showVerifies(picture, x, top) {
-    picture.append(svg("text", { x: 0, y: top + 16 }, "verify"));
+    picture.append(svg("text", { x: 0, y: top + LANE.height / 2 + 4 }, "verify"));
     for (const each of report.verifies) {
       const start = each.start || 0;
       const what = each.failure ? `failed: ${each.failure}` : "passed";
