@@ -179,7 +179,7 @@ def _plan_notes(
             f"{pluralize(len(without_files), 'task')} {verb} no files, so conflicts "
             f"are detected only by the merge: {', '.join(abbreviate(without_files))}"
         )
-    unfinished_plan = plan.model_copy(update={"tasks": unfinished})
+    unfinished_plan = plan._replace(tasks=unfinished)
     for first, second in selection.overlapping_pairs(
         unfinished_plan, snapshot.graph.related
     ):

@@ -9,8 +9,6 @@ from types import MappingProxyType
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
     StringConstraints,
@@ -423,7 +421,7 @@ class PlanPart(NamedTuple):
     ids: Mapping[str, str]
 
 
-class Plan(BaseModel):
+class Plan(NamedTuple):
     """A parsed plan.
 
     `tasks` are in the order of the file, `notes` say what was ignored and why.
@@ -435,16 +433,12 @@ class Plan(BaseModel):
     setting, and `source` names all their formats.
     """
 
-    model_config = ConfigDict(
-        frozen=True, arbitrary_types_allowed=True, defer_build=True
-    )
-
     path: str
     source: str
     tasks: tuple[Task, ...]
     notes: tuple[str, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
-    options: dict[str, str] = Field(default_factory=dict)
+    options: Mapping[str, str] = MappingProxyType({})
     own_files: tuple[str, ...] = ()
     section: str = ""
     parts: tuple[PlanPart, ...] = ()

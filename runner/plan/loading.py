@@ -269,7 +269,7 @@ def _without_crossing(
         if task.id in crossing:
             task = task.model_copy(update={"depends_on": tuple(kept)})
         tasks.append(task)
-    return plan.model_copy(update={"tasks": tuple(tasks)}), crossing
+    return plan._replace(tasks=tuple(tasks)), crossing
 
 
 def _assigned_ids(

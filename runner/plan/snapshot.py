@@ -206,7 +206,7 @@ def read_working_tree(
         notes.append(ignored_note(root, files.ignored))
     if state is not None:
         notes += [_state_note(path) for path in sorted(state.differing)]
-    plan = snapshot.plan.model_copy(update={"notes": tuple(notes)})
+    plan = snapshot.plan._replace(notes=tuple(notes))
     return snapshot._replace(plan=plan)
 
 

@@ -47,7 +47,7 @@ def apply_rules(plan: Plan, task_rules: TaskRules) -> Plan:
             refused.append(task)
         tasks.append(task)
     notes = (*plan.notes, *_notes(plan, refused, never))
-    return plan.model_copy(update={"tasks": tuple(tasks), "notes": notes})
+    return plan._replace(tasks=tuple(tasks), notes=notes)
 
 
 def _notes(plan: Plan, refused: Sequence[Task], never: Sequence[str]) -> list[str]:

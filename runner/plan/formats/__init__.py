@@ -132,8 +132,7 @@ def read(settings: PlanSettings, tree: Tree) -> Plan:
     if is_empty and not getattr(source, "may_be_empty", False):
         remedy = "add a task, or name another plan with  --plan PATH"
         raise InvalidInput([Problem(settings.path, 1, "no tasks found", remedy)])
-    read_by = {"source": source.name, "options": dict(settings.options)}
-    return plan.model_copy(update=read_by)
+    return plan._replace(source=source.name, options=dict(settings.options))
 
 
 def resolve(plan: Plan, settings: PlanSettings) -> Plan:
@@ -174,7 +173,7 @@ def _drop_dangling(plan: Plan, *, of_open_tasks: bool) -> Plan:
             notes.append(_dropped_note(plan, task, missing))
     if missing_of_finished:
         notes.append(_dropped_of_finished_note(plan, missing_of_finished))
-    return plan.model_copy(update={"tasks": tuple(tasks), "notes": tuple(notes)})
+    return plan._replace(tasks=tuple(tasks), notes=tuple(notes))
 
 
 def _dropped_note(plan: Plan, task: Task, missing: Sequence[str]) -> str:

@@ -113,7 +113,7 @@ class AiSdlc:
         diagnostics.left_out.sort(key=lambda record: record.problem.line or 0)
         tasks = [_skipped_if_left_out(task, diagnostics) for task in tasks]
         plan = diagnostics.build_plan(self.name, tasks)
-        return plan.model_copy(update={"section": chosen.name})
+        return plan._replace(section=chosen.name)
 
     def write_back(
         self, path: str, tree: Tree, marks: Mapping[str, Mark], options: Options

@@ -150,7 +150,7 @@ class Bmad:
                 task = task.model_copy(update={"open_before": tuple(open_before)})
             tasks.append(task)
         plan = diagnostics.build_plan(self.name, only_tasks(tasks))
-        return plan.model_copy(update={"own_files": (file,)})
+        return plan._replace(own_files=(file,))
 
     def write_back(
         self, path: str, tree: Tree, marks: Mapping[str, Mark], options: Options

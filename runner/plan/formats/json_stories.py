@@ -310,7 +310,7 @@ def build_plan(
             task = task.model_copy(update={"open_before": tuple(open_before)})
         tasks.append(task)
     plan = diagnostics.build_plan(source, only_tasks(tasks))
-    return plan.model_copy(update={"own_files": (document.path,)})
+    return plan._replace(own_files=(document.path,))
 
 
 def _status(story: Story, diagnostics: Diagnostics) -> StatusWord:

@@ -87,7 +87,7 @@ class Kiro:
             context=_context(file),
         )
         tasks = tuple(map(_allowing_empty, plan.tasks))
-        return plan.model_copy(update={"own_files": (file,), "tasks": tasks})
+        return plan._replace(own_files=(file,), tasks=tasks)
 
     def _load_of_specs(
         self, path: str, files: Sequence[str], tree: Tree, options: Options
@@ -98,7 +98,7 @@ class Kiro:
         plan = self.load(file, tree, options)
         if not note:
             return plan
-        return plan.model_copy(update={"notes": (f"{file}: {note}", *plan.notes)})
+        return plan._replace(notes=(f"{file}: {note}", *plan.notes))
 
     def write_back(
         self, path: str, tree: Tree, marks: Mapping[str, Mark], options: Options

@@ -35,7 +35,7 @@ def resolve(plan: Plan, *, strict: bool, any_number: bool = False) -> Plan:
     notes = [f"left out: {record.problem}" for record in plan.left_out]
     notes += plan.notes
     notes += _notes_of_dependents(plan)
-    return plan.model_copy(update={"notes": tuple(notes)})
+    return plan._replace(notes=tuple(notes))
 
 
 def _leave_out_unknown_dependencies(plan: Plan) -> Plan:
@@ -64,8 +64,7 @@ def _leave_out_unknown_dependencies(plan: Plan) -> Plan:
             problem = _dependency_problem(plan, task, wrong_ids[0], guesses)
             left_out.append(LeftOut(problem, task.id))
         tasks.append(task.model_copy(update=changes))
-    changed = {"tasks": tuple(tasks), "left_out": tuple(left_out)}
-    return plan.model_copy(update=changed)
+    return plan._replace(tasks=tuple(tasks), left_out=tuple(left_out))
 
 
 def _leave_out_cycles(plan: Plan) -> Plan:
@@ -104,8 +103,7 @@ def _leave_out_cycles(plan: Plan) -> Plan:
             tasks.append(task)
         else:
             tasks.append(task.model_copy(update=changes))
-    changed = {"tasks": tuple(tasks), "left_out": tuple(left_out)}
-    return plan.model_copy(update=changed)
+    return plan._replace(tasks=tuple(tasks), left_out=tuple(left_out))
 
 
 def _without(ids: Sequence[str], unwanted: set[str]) -> tuple[str, ...]:

@@ -135,4 +135,4 @@ def _archived(plan: Plan) -> Plan:
     done = {"source_status": Status.COMPLETED, "skipped": False}
     tasks = tuple(task.model_copy(update=done) for task in plan.tasks)
     notes = (*plan.notes, f"{plan.path}: an archived change is done")
-    return plan.model_copy(update={"tasks": tasks, "notes": notes})
+    return plan._replace(tasks=tasks, notes=notes)

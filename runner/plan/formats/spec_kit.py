@@ -93,7 +93,7 @@ class SpecKit:
             task = _task(item, order, limit_files, context, diagnostics)
             tasks.append(task)
         plan = diagnostics.build_plan(self.name, only_tasks(tasks))
-        return plan.model_copy(update={"own_files": (file,)})
+        return plan._replace(own_files=(file,))
 
     def write_back(
         self, path: str, tree: Tree, marks: Mapping[str, Mark], options: Options

@@ -119,8 +119,8 @@ def test_check_has_the_graph_and_then_the_plan() -> None:
 
 def test_only_tasks_of_a_folder_have_a_path_and_only_parts_a_name() -> None:
     part = PlanPart("one", "one.md", "one.md", "checklist", {}, ids={"1": "A"})
-    several = PLAN.model_copy(
-        update={"tasks": (task("A", path="plans/a.md"), task("B")), "parts": (part,)}
+    several = PLAN._replace(
+        tasks=(task("A", path="plans/a.md"), task("B")), parts=(part,)
     )
     report = read("check", plan_json.check_report(several, *of(several), [], [], []))
     assert list(report["plans"][0]) == ["name", "path", "source", "tasks"]
