@@ -23,15 +23,17 @@ import stat
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TypeAlias
 
 from pydantic import ValidationError
 from pydantic_core import from_json
 
 from runner.core import durable
 from runner.core.documents import ReportedDocument
-from runner.core.manifest import BatchEntry, Manifest
 from runner.core.result import Failure, FailureKind, Result
+
+if TYPE_CHECKING:
+    from runner.core.manifest import BatchEntry, Manifest
 
 RESULT, ATTEMPT, PACK, LOG = "result.json", "attempt.json", "change.pack", "agent.log"
 # The name of a folder: that of the artifact, or the entry's.
@@ -45,7 +47,7 @@ _MAX_DEPTH = 2  # folders that a workflow may put around or inside an artifact
 # The bytes of a result → why nothing in them may be passed on, None if it may.
 RefuseBytes = Callable[[bytes], Failure | None]
 # An entry and the seal of a result → why that is not the entry's, None if it may be.
-RefuseSeal = Callable[[BatchEntry, str], str | None]
+RefuseSeal: TypeAlias = "Callable[[BatchEntry, str], str | None]"
 
 
 class Attempt(ReportedDocument):
