@@ -16,10 +16,15 @@ import sys
 from types import ModuleType
 from typing import Any, NoReturn
 
-import click
+# Before the first import that is large: imports create a hundred thousand objects and no
+# garbage, but by default the collector scans them again and again. A run has started its
+# first agent before it has as many.
+gc.set_threshold(100_000)
 
-from runner import __version__
-from runner.core.errors import EXIT_DONE, EXIT_INTERRUPTED, FaninError
+import click  # noqa: E402
+
+from runner import __version__  # noqa: E402
+from runner.core.errors import EXIT_DONE, EXIT_INTERRUPTED, FaninError  # noqa: E402
 
 EXIT_USAGE = 2
 EXIT_ENVIRONMENT = 3
@@ -149,10 +154,6 @@ def fanin(ctx: click.Context, repo: str) -> None:
 
 def main() -> NoReturn:
     """Run fanin; every error becomes one sentence and an exit code."""
-    # Imports create a hundred thousand objects and no garbage, but by default the
-    # collector scans them again and again. A run has started its first agent before it
-    # has as many.
-    gc.set_threshold(100_000)
     _open_closed_streams()
     _use_utf8()
     _look_for_no_plugins_of_pydantic()

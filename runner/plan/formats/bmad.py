@@ -20,7 +20,6 @@ from runner.core.errors import InvalidInput, Problem
 from runner.core.task import Plan, Reference, Status
 from runner.core.yaml_document import YamlDocument
 from runner.plan.formats.base import Mark, Options, Tree
-from runner.plan.formats.box_order import one_by_one, wait_in_order
 from runner.plan.formats.diagnostics import (
     COMPLETED,
     IN_PROGRESS,
@@ -37,7 +36,6 @@ from runner.plan.formats.diagnostics import (
     only_tasks,
     parse_status_or_leave_out,
 )
-from runner.plan.formats.markdown import heading_level, heading_text, read_page
 
 _FILES = ("sprint-status.yaml", "sprint-status.yml")
 _SECTION = "development_status"
@@ -126,6 +124,9 @@ class Bmad:
         done = {key for key, word in words.items() if word.status is Status.COMPLETED}
         if options.get("order") == "none":
             ids = []
+        # Late: this module is imported to look at every YAML file.
+        from runner.plan.formats.box_order import one_by_one, wait_in_order
+
         waits = wait_in_order(one_by_one(ids), done)
         tasks = []
         for story in stories:
@@ -309,6 +310,8 @@ def _text(story: _Story, tree: Tree) -> tuple[str, str]:
         return title, ""
     parts: list[tuple[str, str | None]] = []
     heading, lines = "", list[str]()
+    from runner.plan.formats.markdown import heading_level, heading_text, read_page
+
     page = read_page(story.file, text, lambda _: False)
     visible = dict(page.visible_lines())
     for index, line in enumerate(page.lines):
