@@ -270,6 +270,16 @@ def test_the_theme_can_be_chosen_and_paper_is_light(opened: _Opened) -> None:
     assert opened.page.locator("#timeline").is_visible()
 
 
+def _boxes(page: Page, selector: str) -> list[dict[str, float]]:
+    """The boxes of these elements, in one step: the page may be drawn anew meanwhile."""
+    found: list[dict[str, float]] = page.evaluate(
+        "(selector) => [...document.querySelectorAll(selector)]"
+        ".map((each) => each.getBoundingClientRect().toJSON())",
+        selector,
+    )
+    return found
+
+
 def test_nothing_of_the_paper_covers_another_part_or_is_cut_off(
     opened: _Opened,
 ) -> None:
@@ -277,26 +287,18 @@ def test_nothing_of_the_paper_covers_another_part_or_is_cut_off(
     page.set_viewport_size({"width": 718, "height": 1046})  # A4 within its margins
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     page.emulate_media(media="print")
-    boxes = [
-        page.locator(part).bounding_box()
-        for part in ("header", "#list", "#graph", "#timeline", "#legend")
-    ]
     bottom = 0.0
-    for box in boxes:
-        assert box is not None
+    for part in ("header", "#list", "#graph", "#timeline", "#legend"):
+        [box] = _boxes(page, part)
         assert box["height"] > 0
-        assert box["y"] >= bottom
-        bottom = box["y"] + box["height"]
-    for picture in page.locator("#graph > svg, #timeline svg").all():
-        box = picture.bounding_box()
-        assert box is not None
-        assert box["x"] + box["width"] <= 718
-    last_node = page.locator("#graph .node").last.bounding_box()
-    graph = page.locator("#graph").bounding_box()
-    assert last_node is not None
-    assert graph is not None
-    assert last_node["x"] + last_node["width"] <= 718
-    assert last_node["y"] + last_node["height"] <= graph["y"] + graph["height"] + 1
+        assert box["top"] >= bottom, part
+        bottom = box["bottom"]
+    for box in _boxes(page, "#graph > svg, #timeline svg, #graph .node"):
+        assert box["right"] <= 718
+    [graph] = _boxes(page, "#graph")
+    for node in _boxes(page, "#graph .node"):
+        assert graph["top"] - 1 <= node["top"]
+        assert node["bottom"] <= graph["bottom"] + 1
     page.evaluate("dispatchEvent(new Event('afterprint'))")
     assert page.locator("#graph > svg[viewBox]").count() == 0
 
