@@ -28,7 +28,6 @@ from runner.agents.environment import (
 from runner.agents.outcome import process_failure, question_failure
 from runner.agents.stream import Stream, StreamingAgent, UsageSoFar
 from runner.attempt import (
-    archive,
     detours,
     earlier_work,
     included_files,
@@ -600,6 +599,9 @@ def _left_out(
 
 def _archive(attempt: _Attempt, paths: Sequence[str]) -> str:
     """Keep these paths of the checkout, and say where."""
+    # Late: few attempts leave what git cannot take.
+    from runner.attempt import archive
+
     archived = archive.archive(
         attempt.workspace.checkout,
         paths,
