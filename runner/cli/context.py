@@ -158,10 +158,15 @@ def missing_requirements(agent_settings: AgentSettings) -> list[tuple[str, str]]
 
 def flaky_sentences(repo: Repository) -> list[str]:
     """A sentence for each test that verify has seen red and green on one tree lately."""
+    from runner.local.journal import VERDICTS
+
+    folder = repo.git_dir / "fanin"
+    if not (folder / VERDICTS).exists():
+        return []
     from runner.core.clock import SystemClock
     from runner.local.verdicts import Verdicts
 
-    return Verdicts(repo.git_dir / "fanin", SystemClock().now).flaky()
+    return Verdicts(folder, SystemClock().now).flaky()
 
 
 def unlanded_work(

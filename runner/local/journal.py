@@ -2,6 +2,7 @@
 journal, a folder per run.
 
     lock                  held while a fanin process works in this repository
+    verdicts.json         what `verify` said of trees
     requests/             what persons asked for while a run was in progress
     journal.jsonl         one durable line per event; `State.after` folds them
     runs/<run>/           events.jsonl, what has happened in the run
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from runner.plan.changes import ChangeSet
 
 MANIFEST = "manifest.json"
+VERDICTS = "verdicts.json"  # there once verify has run
 
 
 class RepositoryInUse(UsageProblem):

@@ -21,11 +21,11 @@ from runner.core import durable
 from runner.core.clock import age
 from runner.core.message_text import one_line
 from runner.core.plurals import pluralize
+from runner.local.journal import VERDICTS
 
 if TYPE_CHECKING:
     from runner.core.result import Failure
 
-FILE = "verdicts.json"
 _VERSION = 1
 _GREEN_FOR = timedelta(days=1)
 _HISTORY_FOR = timedelta(days=30)
@@ -71,7 +71,7 @@ class Verdicts:
         is_used: bool = True,
     ) -> None:
         """Unless `is_used`, no earlier verdict counts; the history is kept all the same."""
-        self._file = private_folder / FILE
+        self._file = private_folder / VERDICTS
         self._now, self._is_used = now, is_used
         self._lock = threading.Lock()
         self._contents = _read(self._file)

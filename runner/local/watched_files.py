@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from runner.config.settings import FILE
 from runner.core import event_lines
-from runner.local import verdicts
+from runner.local.journal import VERDICTS
 from runner.repo.repository import Repository
 
 # A file may change twice within the precision of its times.
@@ -48,7 +48,7 @@ def of_branch(repo: Repository) -> Stamps:
         repo.git_dir / "reftable",
         folder / "journal.jsonl",
         folder / "requests",
-        folder / verdicts.FILE,
+        folder / VERDICTS,
     ]
     for name in ("refs/heads", "refs/remotes"):
         # git renames a file into place, which changes the folder's time

@@ -252,6 +252,18 @@ def test_what_only_a_run_in_progress_needs_is_not_loaded_without_one(
     }
 
 
+def test_a_command_that_reads_loads_nothing_for_what_is_not_there(
+    planned: Project,
+) -> None:
+    assert not loaded(planned, "status") & {
+        "rich.cells",  # for text that is not ASCII, in a terminal
+        "runner.local.verdicts",
+        "runner.plan.formats.markdown",
+        "runner.policy.secret_files",
+        "runner.repo.work_tree",
+    }
+
+
 def at_first_agent(project: Project, folder: Path) -> tuple[list[str], set[str]]:
     """The git processes that `fanin run` has started, and the modules that it has loaded,
     before it starts its first agent.
