@@ -20,6 +20,6 @@ from runner.issues import approval
     ],
 )
 def test_dependencies_of_the_longest_text_take_bounded_time(text: str) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     assert approval.dependencies_in_text(text, "o/r") == []
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5

@@ -27,6 +27,6 @@ from runner.issues.rendered_text import rendered_text
     ids=range(11),
 )
 def test_a_text_of_the_longest_issue_takes_bounded_time(text: str) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     rendered_text(text)
-    assert time.monotonic() - started < 20
+    assert time.process_time() - started < 20

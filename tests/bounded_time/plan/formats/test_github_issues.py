@@ -19,6 +19,6 @@ from runner.plan.formats.github_issues import files_of
     ],
 )
 def test_the_longest_line_takes_bounded_time(line: str) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     files_of(f"# Files\n{line}")
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5

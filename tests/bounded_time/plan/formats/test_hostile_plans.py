@@ -104,11 +104,11 @@ GARBAGE: dict[str, Callable[[], str]] = {
 @pytest.mark.parametrize("kind", GARBAGE)
 def test_garbage_is_refused_with_its_file_in_bounded_time(name: str, kind: str) -> None:
     path = PLANS[name]
-    started = time.monotonic()
+    started = time.process_time()
     plan, found_problems = outcome(
         path.split("/")[0], {path: GARBAGE[kind]()}, source=name
     )
-    assert time.monotonic() - started < 20
+    assert time.process_time() - started < 20
     if plan is None:
         assert found_problems
         assert all(
@@ -122,6 +122,6 @@ def test_garbage_is_refused_with_its_file_in_bounded_time(name: str, kind: str) 
 def test_detection_of_garbage_takes_bounded_time(kind: str) -> None:
     text = GARBAGE[kind]()
     for path in ("tasks.yml", "plan.md", "x.json", "x.jsonl"):
-        started = time.monotonic()
+        started = time.process_time()
         outcome(path, text)
-        assert time.monotonic() - started < 20
+        assert time.process_time() - started < 20

@@ -19,6 +19,6 @@ from runner.plan.formats.markdown import heading_text
     ],
 )
 def test_the_longest_heading_takes_bounded_time(line: str) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     heading_text(line)
-    assert time.monotonic() - started < 1
+    assert time.process_time() - started < 1
