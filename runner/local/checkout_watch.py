@@ -199,7 +199,7 @@ class CheckoutWatch:
         """The block moves the branch to `tip`, with its files where it is checked out.
 
         Gives the tracked paths of this work tree that differ from HEAD, if the branch is
-        checked out here, else None. Raises as `check`.
+        checked out here and an agent may have edited them; else None. Raises as `check`.
         """
         seen = self._seen
         if seen is None:
@@ -209,7 +209,7 @@ class CheckoutWatch:
             self._look(seen)
             self._refuse_doubtful()
             dirty = None
-            if seen.state.head == f"{BRANCHES}{branch}":
+            if not self._has_walls and seen.state.head == f"{BRANCHES}{branch}":
                 dirty = self._read_status(seen)
             self._own_tips.append(tip)
             try:

@@ -34,6 +34,8 @@ _DETACHED_USES = {
     "rebase-apply/head-name": "rebase",
     "BISECT_START": "bisect",
 }
+# bytes of the paths that git gets as arguments
+_MAX_ARGUMENTS = 2**16
 # seconds to wait while another program, such as a prompt, holds the index's lock
 _LOCK_WAITS = (0.1, 0.3, 1.0, 3.0)
 # commands that hold none of these locks for long, such as fanin's own, and may run for
@@ -87,15 +89,23 @@ def detached_use(repo: Repository, branch: str) -> str | None:
     return None
 
 
-def dirty_paths(repo: Repository, folder: Path) -> list[str]:
-    """Tracked paths whose content, mode or stage differs from HEAD.
+def dirty_paths(
+    repo: Repository, folder: Path, among: Sequence[str] | None = None
+) -> list[str]:
+    """Tracked paths whose content, mode or stage differs from HEAD; at least all of those
+    that are `among` these paths, if any are given.
 
     Changes inside submodules are ignored.
     """
     argv = [
-        *("-C", str(folder), "status", "--porcelain=v1", "-z", "--no-renames"),
-        *("--untracked-files=no", "--ignore-submodules=dirty"),
+        *("--literal-pathspecs", "-C", str(folder), "status", "--porcelain=v1", "-z"),
+        *("--no-renames", "--untracked-files=no", "--ignore-submodules=dirty"),
     ]
+    # Few paths are looked at faster than a large work tree is.
+    if among is not None and sum(map(len, among)) <= _MAX_ARGUMENTS:
+        if not among:
+            return []
+        argv += ["--", *among]
     # status refreshes the index otherwise; a git that dies then leaves index.lock
     output = repo.git.run(argv, env={"GIT_OPTIONAL_LOCKS": "0"})
     # two letters and a space come before the path
@@ -142,7 +152,7 @@ def plan_landing(
         return Landing(branch, old, new, ())
     changes = repo.changes(old, new)
     if dirty is None:
-        dirty = dirty_paths(repo, folder)
+        dirty = dirty_paths(repo, folder, [change.path for change in changes])
     occupied = set(dirty) & {change.path for change in changes}
     for change in changes:
         if change.old is None and os.path.lexists(folder / change.path):

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from runner.core.errors import EnvironmentBroken, UsageProblem
 from runner.repo import work_tree
-from runner.repo.command import isolated_git
+from runner.repo.command import Git, isolated_git
 from runner.repo.landing import Landing
 from runner.repo.ref_update import Outcome, Reason, RefUpdate
 from runner.repo.repository import Repository
@@ -78,6 +80,43 @@ def test_an_untracked_file_in_the_way_is_an_obstacle(landing: Repo) -> None:
     assert (update.outcome, update.reason) == (Outcome.REFUSED, Reason.OBSTACLE)
     assert "added" in update.text
     assert landing.files() == {**OLD, "added": "mine\n"}
+
+
+def test_a_landing_asks_only_about_its_own_files_what_is_not_committed(
+    landing: Repo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (landing.root / "removed").write_text("mine\n")
+    git_calls: list[list[str]] = []
+    run = Git.run
+
+    def recorded(self: Git, argv: Sequence[str], **options: Any) -> bytes:
+        git_calls.append(list(argv))
+        return run(self, argv, **options)
+
+    monkeypatch.setattr(Git, "run", recorded)
+    assert landing.plan().occupied == ("removed",)
+    (status,) = [argv for argv in git_calls if "status" in argv]
+    named = status[status.index("--") + 1 :]
+    assert sorted(named) == ["added", "changed", "edited", "removed"]
+
+
+def test_dirty_paths_among_others_are_found_under_their_own_names(
+    landing: Repo,
+) -> None:
+    names = ["*", ":(top)x", "-u", "a b", "\N{SNOWMAN}"]
+    git = isolated_git(landing.root)
+    for name in names:
+        (landing.root / name).write_text("old\n")
+    git.run(["add", "-A"])
+    git.run(["commit", "-q", "-m", "names"])
+    for name in [*names, "edited"]:
+        (landing.root / name).write_text("mine\n")
+    found = work_tree.dirty_paths(landing.repo, landing.root, names)
+    assert sorted(found) == sorted(names)
+    many = [*names, *(f"{n:0200}" for n in range(500))]
+    found = work_tree.dirty_paths(landing.repo, landing.root, many)
+    assert {*found} == {*names, "edited"}
+    assert work_tree.dirty_paths(landing.repo, landing.root, []) == []
 
 
 def test_new_files_of_an_interrupted_landing_get_their_old_content_back(
