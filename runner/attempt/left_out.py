@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ from runner.policy.paths import unusable_name
 from runner.repo.command import Git
 
 _MAX_FAILURES = 100  # paths that are tried alone; each costs a git process
+_MAX_PATHSPECS = 500  # git compares each file with each of them
 _NEW = ("ls-files", "-z", "-o", "--exclude-standard")
 _GITLINK_MODE = int(GITLINK, 8).to_bytes(4, "big")  # as in the index
 
@@ -60,16 +61,25 @@ def add_all(git: Git, without: Sequence[LeftOut] = ()) -> list[str]:
     except GitStopped:
         raise
     except GitFailed:
-        return _add_one_by_one(git, {os.fsencode(each.path) for each in without})
+        return _add_one_by_one(git, paths_to_add(git), without)
     return []
 
 
-def changed_paths(git: Git) -> list[bytes]:
+def add_changed(
+    git: Git, paths: Sequence[bytes], without: Sequence[LeftOut] = ()
+) -> list[str]:
+    """As `add_all`, where `paths` are the `paths_to_add`: git need not look for them."""
+    if len(paths) > _MAX_PATHSPECS:
+        return add_all(git, without)
+    return _add_one_by_one(git, paths, without)
+
+
+def paths_to_add(git: Git) -> list[bytes]:
     """The paths that git would add; some of them may be as they were.
 
     No file is read, unlike by `ls-files -m`.
     """
-    changed = ["diff-files", "-z", "--name-only", "--ignore-submodules=all"]
+    changed = ["diff-files", "-z", "--name-only", "--ignore-submodules=dirty"]
     return _listed(git, changed, _NEW)
 
 
@@ -88,12 +98,15 @@ def _listed(git: Git, *commands: Sequence[str]) -> list[bytes]:
     return list(dict.fromkeys(path for path in paths if path))
 
 
-def _add_one_by_one(git: Git, without: Collection[bytes]) -> list[str]:
-    """Add every changed path that git can add; groups are halved until the paths that
+def _add_one_by_one(
+    git: Git, paths: Sequence[bytes], without: Sequence[LeftOut]
+) -> list[str]:
+    """Add each of the paths that git can add; groups are halved until the paths that
     it refuses are alone.
     """
+    excluded = {os.fsencode(each.path) for each in without}
     # not `add --ignore-errors`: some of these errors end git all the same
-    groups = [[path for path in changed_paths(git) if path not in without]]
+    groups = [[path for path in paths if path not in excluded]]
     refused: list[bytes] = []
     while groups:
         group = groups.pop()

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from runner.attempt.left_out import LeftOut, changed_paths
+from runner.attempt.left_out import LeftOut, paths_to_add
 from runner.core.errors import GitStopped
 from runner.repo.command import Git, Watch
 
@@ -31,11 +31,11 @@ _NO_SIZES: Mapping[bytes, int] = {}
 
 
 class Survey(NamedTuple):
-    """The bytes of all files, a file that git must not meet, if there is one, and
-    folders that cannot be read.
+    """The bytes of all files, None if they were not measured; a file that git must not
+    meet, if there is one; and folders that cannot be read.
     """
 
-    size: int
+    size: int | None
     trap: LeftOut | None = None
     unreadable: Sequence[LeftOut] = ()
 
@@ -50,19 +50,24 @@ class _Listed(NamedTuple):
     rules: Sequence[tuple[str, os.stat_result]]
 
 
-def survey(folder: Path, watch: Watch) -> Survey:
-    """Look at every file below the folder, without its `.git`.
+def survey(folder: Path, watch: Watch, *, measures: bool = True) -> Survey:
+    """Look at every file below the folder, without its `.git`; at its size only if this
+    `measures`.
 
     Raises GitStopped if `watch` ends it.
     """
     total = 0
+    trap: LeftOut | None = None
     unreadable: list[LeftOut] = []
-    for parent, listed in _folders(folder, watch, unreadable):
+    for parent, listed in _folders(folder, watch, unreadable, measures=measures):
         total += listed.size
         for name, status in listed.rules:
             if problem := _problem(status):
-                return Survey(total, LeftOut(f"{parent}{name}", problem))
-    return Survey(total, unreadable=unreadable)
+                trap = LeftOut(f"{parent}{name}", problem)
+                break
+        if trap is not None:
+            break
+    return Survey(total if measures else None, trap, unreadable)
 
 
 def _problem(status: os.stat_result) -> str | None:
@@ -76,7 +81,7 @@ def _problem(status: os.stat_result) -> str | None:
 
 
 def _folders(
-    top: Path, watch: Watch, unreadable: list[LeftOut]
+    top: Path, watch: Watch, unreadable: list[LeftOut], *, measures: bool
 ) -> Iterator[tuple[str, _Listed]]:
     """Each folder, as the beginning of the paths in it, and what is there."""
     # A list and no recursion: an agent may nest folders as deep as it likes. Paths are
@@ -90,7 +95,7 @@ def _folders(
                 raise GitStopped(("add",), 1, watch.stopped or "")
             is_nested = "/.git/" in parent
             try:
-                listed = _listed(root, parent, reads_all=is_nested)
+                listed = _listed(root, parent, reads_all=is_nested, measures=measures)
             except OSError as error:
                 # git passes over such a folder without an error
                 if len(unreadable) < _MAX_UNREADABLE and not is_nested:
@@ -114,8 +119,11 @@ def _unreadable(folder: str, error: OSError) -> LeftOut:
     return LeftOut(path, f"has a folder that cannot be read: {error.strerror}")
 
 
-def _listed(root: int, parent: str, *, reads_all: bool) -> _Listed:
-    """What is in the folder `parent`, of which git reads all files whole or only rules."""
+def _listed(root: int, parent: str, *, reads_all: bool, measures: bool) -> _Listed:
+    """What is in the folder `parent`, of which git reads all files whole or only rules.
+
+    The size is 0 unless this `measures`.
+    """
     folders, rules, size = [], [], 0
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
     folder = os.open(parent or ".", flags, dir_fd=root)
@@ -124,7 +132,8 @@ def _listed(root: int, parent: str, *, reads_all: bool) -> _Listed:
         with os.scandir(folder) as entries:
             for entry in entries:
                 if entry.is_file(follow_symlinks=False):
-                    size += entry.stat(follow_symlinks=False).st_size
+                    if measures:
+                        size += entry.stat(follow_symlinks=False).st_size
                 elif entry.is_dir(follow_symlinks=False):
                     folders.append(entry.name)
                     continue
@@ -135,14 +144,21 @@ def _listed(root: int, parent: str, *, reads_all: bool) -> _Listed:
     return _Listed(folders, size, rules)
 
 
-def too_large(git: Git, max_bytes: int, base: str) -> list[LeftOut]:
+def too_large(
+    git: Git, max_bytes: int, base: str, paths: Sequence[bytes] | None = None
+) -> list[LeftOut]:
     """The largest of the files that git would add, so many that the others have at most
-    `max_bytes` together.
+    `max_bytes` together. `paths` are those files, if they are known.
 
     A file with the size that it has in the tree `base` does not count: it may be as it
     was there, and git reads no more than it did for the base.
     """
-    return largest(git.cwd, max_bytes, changed_paths(git), _sizes_in(git, base))
+    if paths is None:
+        paths = paths_to_add(git)
+    # The base of a large repository is listed only where that can change the answer.
+    if not largest(git.cwd, max_bytes, paths):
+        return []
+    return largest(git.cwd, max_bytes, paths, _sizes_in(git, base))
 
 
 def largest(

@@ -30,6 +30,7 @@ from runner.attempt.included_files import NOTHING, Included
 from runner.attempt.left_out import (
     LeftOut,
     add_all,
+    add_changed,
     add_forced,
     changed_since,
     explain,
@@ -37,6 +38,7 @@ from runner.attempt.left_out import (
     made_by_setup,
     nested_repository,
     not_ignored,
+    paths_to_add,
 )
 from runner.core import durable
 from runner.core.errors import GitFailed, GitStopped
@@ -61,6 +63,9 @@ _MAX_SUBMODULE_BYTES = 2**30
 _MAX_PREPARED_BYTES = 2**32
 # Bytes of the new files of a result that is packed here. Git makes deltas of more.
 _MAX_SMALL_PACK = 2**18
+# Bytes, of about three thousand files: two more processes of git cost as much as
+# measuring these.
+_MAX_MEASURED_INDEX = 2**18
 _SHA1_LENGTH = 40  # hexadecimal digits of an id
 
 
@@ -317,7 +322,7 @@ def capture(workspace: Workspace) -> Capture:
     is gone or git cannot work there at all, GitStopped at one of the workspace's limits.
     """
     git = capture_git(workspace)
-    surveyed = sizes.survey(workspace.checkout, git.watch)
+    surveyed = _survey(workspace, git)
     if surveyed.trap is not None:
         reason = "was not captured because of it"
         return Capture(None, (surveyed.trap, LeftOut(".", reason)))
@@ -379,6 +384,15 @@ def _are_small_files(objects: Path, object_ids: Iterable[str]) -> bool:
     return size <= _MAX_SMALL_PACK
 
 
+def _survey(workspace: Workspace, git: Git) -> sizes.Survey:
+    """Look at the checkout. In a large one git says faster which files changed than each
+    can be measured.
+    """
+    index = workspace.capture / "index"
+    measures = index.stat().st_size <= _MAX_MEASURED_INDEX
+    return sizes.survey(workspace.checkout, git.watch, measures=measures)
+
+
 class _Added(NamedTuple):
     """What became of the index: whether anything was added or removed, the submodules
     in it, and what git refused to add.
@@ -398,9 +412,14 @@ def _add(workspace: Workspace, git: Git, surveyed: sizes.Survey) -> _Added:
     if max_bytes is None:
         max_bytes = sys.maxsize
     left_out = not_ignored(git, surveyed.unreadable)
-    if surveyed.size > max_bytes:
-        left_out += sizes.too_large(git, max_bytes, workspace.base)
-    refused = add_all(git, without=left_out)
+    if surveyed.size is None:
+        paths = paths_to_add(git)
+        left_out += sizes.too_large(git, max_bytes, workspace.base, paths)
+        refused = add_changed(git, paths, without=left_out)
+    else:
+        if surveyed.size > max_bytes:
+            left_out += sizes.too_large(git, max_bytes, workspace.base)
+        refused = add_all(git, without=left_out)
     left_out += [explain(git, workspace.checkout, path) for path in refused]
     if agent_index is not None:
         too_large = partial(sizes.largest, workspace.checkout, max_bytes)
@@ -419,7 +438,7 @@ def add_folder(git: Git, max_bytes: int | None, base: str) -> list[LeftOut]:
     left_out = []
     if surveyed.trap is not None:
         left_out.append(surveyed.trap)
-    elif max_bytes is not None and surveyed.size > max_bytes:
+    elif max_bytes is not None and (surveyed.size or 0) > max_bytes:
         left_out += sizes.too_large(git, max_bytes, base)
     if left_out:
         raise GitFailed(["add"], 1, str(left_out[0]))
@@ -686,7 +705,7 @@ def record_preparation(workspace: Workspace) -> Workspace:
     bounded = replace(limits, max_bytes=_MAX_PREPARED_BYTES)
     workspace = replace(workspace, limits=bounded)
     git = capture_git(workspace)
-    surveyed = sizes.survey(workspace.checkout, git.watch)
+    surveyed = _survey(workspace, git)
     if surveyed.trap is not None:
         raise GitFailed(["add"], 1, str(surveyed.trap))
     added = _add(workspace, git, surveyed)

@@ -29,6 +29,15 @@ ADD_TO_INDEX = "git update-index --add --cacheinfo 100644,$(git hash-object a),h
 LIMITS = CaptureLimits(timeout=20, max_bytes=MAX_BYTES)
 
 
+@pytest.fixture(autouse=True, params=["small", "large"])
+def _size_of_index(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A large checkout is captured another way, and nothing else may be different."""
+    if request.param == "large":
+        monkeypatch.setattr(workspace, "_MAX_MEASURED_INDEX", 0)
+
+
 @pytest.fixture
 def space(project: Project, tmp_path: Path) -> Workspace:
     project.write("base.bin", "x" * 2 * MAX_BYTES)

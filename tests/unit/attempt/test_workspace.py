@@ -14,6 +14,15 @@ from runner.repo.command import isolated_git
 from runner.repo.origin import origin_of
 
 
+@pytest.fixture(autouse=True, params=["small", "large"])
+def _size_of_index(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A large checkout is captured another way, and nothing else may be different."""
+    if request.param == "large":
+        monkeypatch.setattr(workspace, "_MAX_MEASURED_INDEX", 0)
+
+
 @pytest.fixture
 def space(tmp_path: Path) -> Workspace:
     repository = isolated_git(tmp_path)
