@@ -17,7 +17,7 @@ import fcntl
 import json
 import os
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -30,7 +30,6 @@ from runner.core.errors import EnvironmentBroken, UsageProblem
 from runner.core.folders import remove_folder
 from runner.core.task import PlanSettings
 from runner.local import lost_state
-from runner.local.file_lock import Locked, file_lock
 from runner.local.request_folder import RequestFolder
 from runner.repo.landing import Landing
 from runner.schedule.limit_waits import LimitWaits, UsageLimit
@@ -279,25 +278,27 @@ class Journal:
         RepositoryInUse, naming the holder, if another one works here and does not end
         within `wait_seconds`.
         """
-        holder = self.folder / "holder"
-        with ExitStack() as lock:
-            try:
-                self.folder.mkdir(exist_ok=True)
-                lock.enter_context(file_lock(self.folder / "lock", wait_seconds))
-            except Locked:
+        import filelock  # slow to import; most commands only read the journal
+
+        lock, holder = filelock.FileLock(self.folder / "lock"), self.folder / "holder"
+        try:
+            self.folder.mkdir(exist_ok=True)
+            lock.acquire(timeout=wait_seconds)
+        except OSError as error:
+            if isinstance(error, filelock.Timeout):
                 raise self._in_use(holder) from None
-            except OSError as error:
-                raise lost_state.unusable(error, self.folder) from None
-            try:
-                holder.write_text(str(os.getpid()))
-                yield
-            except (OSError, EnvironmentBroken) as error:
-                # Whatever failed, and wherever: git has no folder to work in either.
-                if (deleted := lost_state.deleted(self.folder, error)) is not None:
-                    raise deleted from error
-                raise
-            finally:
-                holder.unlink(missing_ok=True)
+            raise lost_state.unusable(error, self.folder) from None
+        try:
+            holder.write_text(str(os.getpid()))
+            yield
+        except (OSError, EnvironmentBroken) as error:
+            # Whatever failed, and wherever: git has no folder to work in either.
+            if (deleted := lost_state.deleted(self.folder, error)) is not None:
+                raise deleted from error
+            raise
+        finally:
+            holder.unlink(missing_ok=True)
+            lock.release()
 
     @staticmethod
     def _in_use(holder: Path) -> RepositoryInUse:

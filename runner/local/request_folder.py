@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from runner.core import durable
 from runner.core.errors import EnvironmentBroken
 from runner.local import lost_state
-from runner.local.file_lock import file_lock
 
 if TYPE_CHECKING:
     from runner.plan.requests import Request
@@ -105,6 +104,8 @@ class RequestFolder:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
+        import filelock  # slow to import; most commands only read
+
         self.folder.mkdir(parents=True, exist_ok=True)
-        with file_lock(self.folder / _LOCK):
+        with filelock.FileLock(self.folder / _LOCK):
             yield

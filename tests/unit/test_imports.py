@@ -99,6 +99,7 @@ ONLY_IN = {
     "markdown_it": {"issues", "comments"},
     "click": {"cli"},
     "rich": {"ui", "cli"},
+    "filelock": {"local"},
     "subprocess": {"agents", "repo"},
 }
 
