@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from runner.core.errors import GitFailed
 from runner.core.outside_changes import OutsideChange, OutsideCommit, Part
 from runner.repo import checkout_state
 from runner.repo.checkout_state import CheckoutFiles, CheckoutState, Commit
@@ -38,16 +39,12 @@ def moved_ref(
     repo: Repository, move: RefMove, own: Sequence[str]
 ) -> tuple[OutsideChange, list[Commit]]:
     """The change that the move is, and its commits that are not in `own` ones, newest
-    first.
-
-    Raises GitFailed if they cannot be read.
+    first; without those that git cannot read.
     """
     commits: list[Commit] = []
     count, rewritten = 0, False
     if move.new is not None and repo.commit(move.new) is not None:
-        commits, count = checkout_state.new_commits(
-            repo, move.old, move.new, own, _MAX_COMMITS
-        )
+        commits, count = _new_commits(repo, move, move.new, own)
         rewritten = move.old is not None and not checkout_state.follows(
             repo, move.old, move.new
         )
@@ -63,6 +60,18 @@ def moved_ref(
         rewritten=rewritten,
     )
     return change, commits
+
+
+def _new_commits(
+    repo: Repository, move: RefMove, new: str, own: Sequence[str]
+) -> tuple[list[Commit], int]:
+    try:
+        return checkout_state.new_commits(repo, move.old, new, own, _MAX_COMMITS)
+    except GitFailed:
+        # Anyone can make a commit whose parents do not exist. It must not hide what else
+        # has changed.
+        alone = checkout_state.readable_commit(repo, new)
+        return alone, len(alone)
 
 
 def outside_commit(commit: Commit) -> OutsideCommit:

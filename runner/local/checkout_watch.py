@@ -279,15 +279,17 @@ class CheckoutWatch:
             if not changed:
                 return
             before = seen.state
+            # Nothing is taken as seen before git has told all that is reported of it.
             try:
                 after = seen.files.read(changed, stamps, before)
+                changes, outside = self._moves(before, after, attempts)
+                changes += checkout_changes.other_changes(seen.files, before, after)
             except EnvironmentBroken:
                 # The next look sees the same changes.
                 self._attempts.put_back(attempts, of_files)
                 raise
             seen.stamps, seen.state = stamps, after
-            changes = self._moves(before, after, attempts)
-            changes += checkout_changes.other_changes(seen.files, before, after)
+            self._add_outside(outside)
             self._report(changes, attempts)
             self._report(checkout_changes.files_changed(before, after), of_files)
         except EnvironmentBroken as error:
@@ -300,36 +302,37 @@ class CheckoutWatch:
 
     def _moves(
         self, before: CheckoutState, after: CheckoutState, attempts: set[_Attempt]
-    ) -> list[OutsideChange]:
-        changes = []
+    ) -> tuple[list[OutsideChange], list[OutsideWork]]:
+        """The refs that have moved, and what came to the branch by it."""
+        changes, outside = [], []
         for move in checkout_changes.ref_moves(before, after):
             change, commits = checkout_changes.moved_ref(
                 self._repo, move, self._own_tips
             )
             changes.append(change)
-            if move.ref == f"{BRANCHES}{self.branch}" and move.new is not None:
-                self._add_outside(move, tuple(commits), attempts)
-        return changes
+            if move.ref == f"{BRANCHES}{self.branch}":
+                outside += self._outside_work(move, tuple(commits), attempts)
+        return changes, outside
 
-    def _add_outside(
+    def _outside_work(
         self,
         move: RefMove,
         commits: tuple[checkout_state.Commit, ...],
         attempts: set[_Attempt],
-    ) -> None:
-        """Remember what came to the branch, and doubt it if an agent has signed it."""
+    ) -> list[OutsideWork]:
+        """What the move brought to the branch, if an agent can have made it."""
         if move.new is None or move.old is None or self._has_walls:
-            return
+            return []
         changes = checkout_state.work_since(self._repo, move.old, move.new)
-        outside = OutsideWork(
-            move.old,
-            move.new,
-            commits,
-            doubt.work_of(changes),
-            frozenset((batch, task) for batch, task, _ in attempts),
-        )
-        self._outside.append(outside)
-        self._note_doubt(outside, doubt.agents_commit(outside))
+        tasks = frozenset((batch, task) for batch, task, _ in attempts)
+        work = doubt.work_of(changes)
+        return [OutsideWork(move.old, move.new, commits, work, tasks)]
+
+    def _add_outside(self, works: Sequence[OutsideWork]) -> None:
+        """Remember what came to the branch, and doubt it if an agent has signed it."""
+        for outside in works:
+            self._outside.append(outside)
+            self._note_doubt(outside, doubt.agents_commit(outside))
 
     def _note_doubt(self, outside: OutsideWork, reason: str | None) -> None:
         if reason is not None and self._doubt is None:

@@ -229,16 +229,28 @@ def new_commits(
         most, span = 1, ["--max-count=1", new]
     else:
         span = [new, "--not", old, *own]
-    form = "%H%x00%an <%ae>%x00%cn <%ce>%x00%s"
-    argv = ["log", f"--format={form}", f"--max-count={most}", *span]
-    commits = []
-    for line in repo.git.text(argv).splitlines():
-        fields = line.split("\0")
-        if len(fields) == 4:
-            commits.append(Commit(*fields))
+    commits = _log(repo, [f"--max-count={most}", *span])
     if len(commits) < most or old is None:
         return commits, len(commits)
     return commits, int(repo.git.text(["rev-list", "--count", *span]))
+
+
+def readable_commit(repo: Repository, name: str) -> list[Commit]:
+    """The commit itself, whether or not its parents exist; [] if git cannot read it."""
+    try:
+        return _log(repo, ["--no-walk", name])
+    except GitFailed:
+        return []
+
+
+def _log(repo: Repository, span: Sequence[str]) -> list[Commit]:
+    form = "%H%x00%an <%ae>%x00%cn <%ce>%x00%s"
+    commits = []
+    for line in repo.git.text(["log", f"--format={form}", *span]).splitlines():
+        fields = line.split("\0")
+        if len(fields) == 4:
+            commits.append(Commit(*fields))
+    return commits
 
 
 def follows(repo: Repository, old: str, new: str) -> bool:

@@ -11,6 +11,7 @@ import pytest
 from runner.core.errors import DecisionNeeded, EnvironmentBroken, GitFailed
 from runner.core.events import CheckoutChanged
 from runner.core.outside_changes import OutsideChange
+from runner.local import checkout_changes
 from runner.local.run import Answers
 from runner.repo.checkout_state import CheckoutFiles, CheckoutState
 from tests.support.project import Project, Quiet
@@ -170,6 +171,46 @@ def test_an_agents_commit_on_the_branch_stops_the_run_until_a_person_decides(
     assert (decision == "trust") == ("sly" in project.subjects())
 
 
+# What an agent plants beside its commit, so that git fails at another branch.
+_MAKE_COMMIT = "hash-object -w -t commit --literally --stdin"
+UNREADABLE = {
+    "no parent": (
+        'git -C "$0" cat-file commit HEAD | sed "1aparent $(printf %040d 7)" | '
+        f'git -C "$0" {_MAKE_COMMIT} >"$0/.git/refs/heads/a"'
+    ),
+    "no commit's text": (
+        f'echo x | git -C "$0" {_MAKE_COMMIT} >"$0/.git/refs/heads/a"'
+    ),
+    "no object": 'printf "%040d\\n" 7 >"$0/.git/refs/heads/a"',
+    "no name of an object": 'echo x >"$0/.git/refs/heads/a"',
+}
+
+
+@pytest.mark.parametrize("how", UNREADABLE)
+def test_a_branch_that_git_cannot_read_hides_no_commit_on_another(
+    project: Project, how: str
+) -> None:
+    script = f"{UNREADABLE[how]}; {DOUBTFUL['its identity'][0]}"
+    task = {"id": "A", "files": ["a"], "agent": agent(project, script)}
+    project.plan([task], max_attempts=1)
+    with pytest.raises(DecisionNeeded, match=DOUBTFUL["its identity"][1]):
+        project.run()
+    assert project.subjects()[0] == "sly"
+
+
+def test_an_agents_commit_with_a_parent_that_does_not_exist_stops_the_run(
+    project: Project,
+) -> None:
+    script = (
+        f"{DOUBTFUL['its identity'][0]}; {UNREADABLE['no parent']}; "
+        'git -C "$0" update-ref refs/heads/main $(cat "$0/.git/refs/heads/a")'
+    )
+    task = {"id": "A", "files": ["a"], "agent": agent(project, script)}
+    project.plan([task], max_attempts=1)
+    with pytest.raises(DecisionNeeded, match=DOUBTFUL["its identity"][1]):
+        project.run()
+
+
 def test_a_commit_of_a_person_is_built_on(project: Project) -> None:
     script = 'echo p >"$0/p"; git -C "$0" add p; git -C "$0" commit -qm mine; echo a >a'
     project.plan([{"id": "A", "files": ["a"], "agent": agent(project, script)}])
@@ -219,3 +260,23 @@ def test_a_change_whose_reading_failed_is_named_by_the_next_look(
     assert any("interrupted" in note for note in observer.notes)
     told = [(each.part, each.names) for each in changes_by_task(observer)["A"]]
     assert told == [("ref", ("refs/tags/evil",))]
+
+
+def test_a_change_of_which_git_could_not_tell_all_is_named_by_the_next_look(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other_changes, failures = checkout_changes.other_changes, iter([True])
+
+    def fails_once(*of: Any) -> list[OutsideChange]:
+        if next(failures, False):
+            raise GitFailed(["config"], 128, "interrupted")
+        return other_changes(*of)
+
+    monkeypatch.setattr(checkout_changes, "other_changes", fails_once)
+    script, reason = DOUBTFUL["its identity"]
+    task = {"id": "A", "files": ["a"], "agent": agent(project, script)}
+    project.plan([task], max_attempts=1)
+    with pytest.raises(DecisionNeeded, match=reason):
+        project.run(observer := Quiet())
+    assert any("interrupted" in note for note in observer.notes)
+    assert [each.part for each in changes_by_task(observer)["A"]] == ["branch"]
