@@ -138,3 +138,34 @@ def test_a_run_that_requires_walls_is_refused_without_bubblewrap(
         assert refused.returncode == 3
         assert "bubblewrap is not installed" in refused.stderr
         assert "--sandbox auto" in refused.stderr
+
+
+def test_an_attempt_finds_nothing_in_its_home_that_another_in_its_slot_left(
+    project: Project, tmp_path: Path
+) -> None:
+    names = "$HOME/.bashrc $HOME/.config/tool $HOME/.local/bin/git /tmp/left"
+    script = f"""
+        mkdir -p $FANIN_TASK "$HOME/.config" "$HOME/.local/bin"
+        for each in {names}; do
+            test -e "$each" && echo "$each" >>$FANIN_TASK/found
+            echo evil >"$each" && echo "$each" >>$FANIN_TASK/left
+        done
+        pwd >$FANIN_TASK/place
+    """
+    home = tmp_path / "home"
+    home.mkdir()
+    project.plan(
+        [{"id": "A"}, {"id": "B", "depends_on": ["A"]}],
+        setup="echo x > set-up.ignored",
+        agent={"command": ["sh", "-c", script]},
+        workspace="pooled",
+        parallel=1,
+        sandbox="auto",
+    )
+    done = project.cli("run", env={"HOME": str(home)})
+    assert done.returncode == 0, done.stdout + done.stderr
+    places = {project.git("show", f"HEAD:{task}/place") for task in "AB"}
+    assert len(places) == 1
+    assert len(project.git("show", "HEAD:A/left").splitlines()) == 4
+    files = project.git("ls-tree", "-r", "--name-only", "HEAD", "A", "B").split()
+    assert files == ["A/left", "A/place", "B/left", "B/place"]
