@@ -80,7 +80,8 @@ class RunConsole:
         markup: bool = True,
         soft_wrap: bool = False,
     ) -> None:
-        """Write lines, wrapped at the width of the terminal unless `soft_wrap`."""
+        """Write lines, at a terminal wrapped at its width unless `soft_wrap`."""
+        soft_wrap = soft_wrap or not self.is_terminal
         if not self.quiet:
             self._rich.print(text, style=style, markup=markup, soft_wrap=soft_wrap)
 

@@ -174,3 +174,12 @@ def test_many_tasks_that_are_blocked_by_the_same_one_have_one_line(
         "C1 blocked: by G",
         "C2 blocked: by G",
     ]
+
+
+def test_lines_are_not_wrapped_where_no_terminal_is(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    reason = "the agent changed nothing " * 10
+    print_end(RunConsole(), [_view("A", "failed", reason.strip())], RunView())
+    (line,) = [each for each in capsys.readouterr().out.splitlines() if "A" in each][:1]
+    assert line.endswith(reason.strip())
