@@ -5,19 +5,23 @@ moving a branch together with its files.
 from __future__ import annotations
 
 import os
+import stat
 import time
 from collections.abc import Collection, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from runner.core import durable
-from runner.core.errors import EnvironmentBroken, GitFailed, UsageProblem
+from runner.core.errors import EnvironmentBroken, GitFailed, GitStopped, UsageProblem
 from runner.policy.change import EXECUTABLE, REGULAR, SYMLINK, Change
 from runner.repo import ref_update
 from runner.repo.landing import Landing
 from runner.repo.ref_update import Reason, RefUpdate
 from runner.repo.repository import Repository
 
+# A status takes longer in a very large work tree, or where git waits at a named pipe.
+STATUS_SECONDS = 20.0
 # files in a work tree's git directory → the unfinished operation that leaves them
 _UNFINISHED = {
     "MERGE_HEAD": "merge",
@@ -95,7 +99,8 @@ def dirty_paths(
     """Tracked paths whose content, mode or stage differs from HEAD; at least all of those
     that are `among` these paths, if any are given.
 
-    Changes inside submodules are ignored.
+    Changes inside submodules are ignored. Raises EnvironmentBroken if git waits at a
+    `.gitattributes` that is no regular file.
     """
     argv = [
         *("--literal-pathspecs", "-C", str(folder), "status", "--porcelain=v1", "-z"),
@@ -107,9 +112,32 @@ def dirty_paths(
             return []
         argv += ["--", *among]
     # status refreshes the index otherwise; a git that dies then leaves index.lock
-    output = repo.git.run(argv, env={"GIT_OPTIONAL_LOCKS": "0"})
+    env = {"GIT_OPTIONAL_LOCKS": "0"}
+    try:
+        output = replace(repo.git, timeout=STATUS_SECONDS).run(argv, env=env)
+    except GitStopped:
+        _refuse_special_attributes(repo, folder)
+        output = repo.git.run(argv, env=env)
     # two letters and a space come before the path
     return [os.fsdecode(line[3:]) for line in output.split(b"\0") if line]
+
+
+def _refuse_special_attributes(repo: Repository, folder: Path) -> None:
+    """Raise EnvironmentBroken if a folder of tracked files has a `.gitattributes` such as
+    a named pipe, which git opens to compare a file and at which it waits.
+    """
+    output = repo.git.run(["-C", str(folder), "ls-files", "-z"])
+    files = [Path(os.fsdecode(name)) for name in output.split(b"\0") if name]
+    for parent in sorted({parent for file in files for parent in file.parents}):
+        attributes = folder / parent / ".gitattributes"
+        with suppress(OSError):
+            mode = attributes.lstat().st_mode
+            # git follows no link there
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode)):
+                raise EnvironmentBroken(
+                    f"not a regular file: {attributes}. Git waits for it",
+                    "remove it, then run again: finished work is kept",
+                )
 
 
 def uncommitted_paths(

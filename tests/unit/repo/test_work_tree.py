@@ -336,3 +336,25 @@ def test_an_unfinished_operation_is_named(
     assert work_tree.unfinished(landing.repo, landing.root) is None
     (landing.root / ".git" / name).touch()
     assert work_tree.unfinished(landing.repo, landing.root) == operation
+
+
+@pytest.mark.parametrize("folder", [".", "sub"])
+def test_a_pipe_as_attributes_at_which_git_waits_is_named(
+    tmp_path: Path, folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    landing = Repo(tmp_path)
+    file = landing.root / folder / "tracked"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("one")
+    isolated_git(landing.root).run(["add", str(file)])
+    file.write_text("two")  # of the same size, so that git compares the content
+    pipe = file.parent / ".gitattributes"
+    os.mkfifo(pipe)
+    monkeypatch.setattr(work_tree, "STATUS_SECONDS", 0.5)
+    with pytest.raises(EnvironmentBroken, match=f"not a regular file: {pipe}"):
+        work_tree.dirty_paths(landing.repo, landing.root)
+    pipe.unlink()
+    # one that is only slow is waited for
+    monkeypatch.setattr(work_tree, "STATUS_SECONDS", 0.0)
+    dirty = work_tree.dirty_paths(landing.repo, landing.root)
+    assert str(file.relative_to(landing.root)) in dirty
