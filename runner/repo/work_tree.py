@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -116,19 +116,19 @@ def dirty_paths(
     try:
         output = replace(repo.git, timeout=STATUS_SECONDS).run(argv, env=env)
     except GitStopped:
-        _refuse_special_attributes(repo, folder)
+        listed = repo.git.run(["-C", str(folder), "ls-files", "-z"])
+        tracked = [os.fsdecode(name) for name in listed.split(b"\0") if name]
+        _refuse_special_attributes(folder, tracked)
         output = repo.git.run(argv, env=env)
     # two letters and a space come before the path
     return [os.fsdecode(line[3:]) for line in output.split(b"\0") if line]
 
 
-def _refuse_special_attributes(repo: Repository, folder: Path) -> None:
-    """Raise EnvironmentBroken if a folder of tracked files has a `.gitattributes` such as
-    a named pipe, which git opens to compare a file and at which it waits.
+def _refuse_special_attributes(folder: Path, paths: Iterable[str]) -> None:
+    """Raise EnvironmentBroken if a folder of these files has a `.gitattributes` such as a
+    named pipe, which git opens to compare or to write a file and at which it waits.
     """
-    output = repo.git.run(["-C", str(folder), "ls-files", "-z"])
-    files = [Path(os.fsdecode(name)) for name in output.split(b"\0") if name]
-    for parent in sorted({parent for file in files for parent in file.parents}):
+    for parent in sorted({parent for path in paths for parent in Path(path).parents}):
         attributes = folder / parent / ".gitattributes"
         with suppress(OSError):
             mode = attributes.lstat().st_mode
@@ -173,12 +173,13 @@ def plan_landing(
     dirty: Collection[str] | None = None,
 ) -> Landing:
     """The landing that is to begin now. `dirty` are the `dirty_paths` where the branch is
-    checked out, if they are known.
+    checked out, if they are known. Raises EnvironmentBroken if git would wait there.
     """
     folder = checked_out_at(repo, branch)
     if folder is None:
         return Landing(branch, old, new, ())
     changes = repo.changes(old, new)
+    _refuse_special_attributes(folder, [change.path for change in changes])
     if dirty is None:
         dirty = dirty_paths(repo, folder, [change.path for change in changes])
     occupied = set(dirty) & {change.path for change in changes}

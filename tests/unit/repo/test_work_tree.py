@@ -358,3 +358,13 @@ def test_a_pipe_as_attributes_at_which_git_waits_is_named(
     monkeypatch.setattr(work_tree, "STATUS_SECONDS", 0.0)
     dirty = work_tree.dirty_paths(landing.repo, landing.root)
     assert str(file.relative_to(landing.root)) in dirty
+
+
+def test_a_landing_does_not_begin_where_git_would_wait_at_a_pipe(landing: Repo) -> None:
+    pipe = landing.root / ".gitattributes"
+    os.mkfifo(pipe)
+    with pytest.raises(EnvironmentBroken, match=f"not a regular file: {pipe}"):
+        landing.land()
+    assert landing.files() == OLD
+    pipe.unlink()
+    assert landing.land().landed
