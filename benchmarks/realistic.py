@@ -3,9 +3,10 @@ verify, beside what nobody can leave out.
 
 The bound of a round is the best schedule of jobs that each take the job, a plain
 `git worktree add` and the set-up, and one verify at the end. The three are measured
-alone in the same round.
+alone in the same round. Fanin runs with fresh workspaces, which is the default, and with
+pooled ones.
 
-With `--small`, the cases with jobs of 2 s are measured once, without the peers: 5 to 10
+With `--small`, the cases with jobs of 2 s are measured once, without the peers: 10 to 20
 minutes. `python -m benchmarks.realistic [CASE…] [--rounds N]` measures some of the cases,
 such as `a-3-2 e-8-2` (graph, slots, seconds of a job), and writes nothing.
 """
@@ -46,6 +47,7 @@ from benchmarks.peers import PEERS, environment_for
 FILES, SMALL = 20_000, 200
 PACKAGES = 300  # files that set-up brings
 ROUNDS = 3
+WORKSPACES = ("fresh", "pooled")
 LONG = 20  # seconds of a job
 BOUND = 1.05
 SETUP = "sh tools/setup.sh"
@@ -237,28 +239,28 @@ def _raced(
     project: Project, cases: Sequence[Case], rounds: int
 ) -> tuple[Report, Alone]:
     """The cases in turns, each with its bound of the same round, and that of the last."""
-    ratios: dict[Case, list[float]] = {case: [] for case in cases}
-    found: dict[Case, list[tuple[float, float]]] = {case: [] for case in cases}
+    contests = [(case, workspace) for case in cases for workspace in WORKSPACES]
+    found: dict[tuple[Case, str], list[tuple[float, float]]] = {
+        contest: [] for contest in contests
+    }
     alone: list[Alone] = []
     for number in range(rounds):
-        turn = number % len(cases)
+        turn = number % len(contests)
         alone.append(project.alone())
-        for case in [*cases[turn:], *cases[:turn]]:
-            bound, seconds = alone[-1].bound(case), project.fanin(case)
-            ratios[case].append(seconds / bound)
-            found[case].append((bound, seconds))
+        for case, workspace in [*contests[turn:], *contests[:turn]]:
+            seconds = project.fanin(case, workspace=workspace)
+            found[case, workspace].append((alone[-1].bound(case), seconds))
     report = Report("Realistic work")
     rows = []
-    for case in cases:
-        bound = median(pair[0] for pair in found[case])
-        seconds = median(pair[1] for pair in found[case])
-        ratio = median(ratios[case])
-        spread = f"{min(ratios[case]):.2f} to {max(ratios[case]):.2f}"
-        rows.append(
-            [_title(case), f"{bound:.1f}", f"{seconds:.1f}", f"{ratio:.2f}", spread]
-        )
-        report.targets.append(Target(f"{_title(case)}, ÷ the bound", ratio, BOUND))
-    columns = ["", "bound, s", "rolling, s", "÷ bound", "of the rounds"]
+    for (case, workspace), pairs in found.items():
+        ratios = [seconds / bound for bound, seconds in pairs]
+        bound, seconds = (median(each) for each in zip(*pairs, strict=True))
+        row = [_title(case), workspace, f"{bound:.1f}", f"{seconds:.1f}"]
+        spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
+        rows.append([*row, f"{median(ratios):.2f}", spread])
+        name = f"{_title(case)}, {workspace}, ÷ the bound"
+        report.targets.append(Target(name, median(ratios), BOUND))
+    columns = ["", "workspace", "bound, s", "rolling, s", "÷ bound", "of the rounds"]
     report.tables.append(Table(f"{rounds} rounds", columns, rows))
     parts = [
         ("`git worktree add`", median(each.checkout for each in alone)),

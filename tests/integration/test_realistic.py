@@ -19,7 +19,8 @@ def test_realistic_work_is_measured_beside_its_bound_and_a_peer(tmp_path: Path) 
     effort = Effort(tmp_path / "work", tmp_path / "cache", smoke=True, repeats=1)
     report = measure(effort)
     assert [each.what for each in report.targets] == [
-        "graph a, jobs of 0.01 s, m=3, ÷ the bound"
+        "graph a, jobs of 0.01 s, m=3, fresh, ÷ the bound",
+        "graph a, jobs of 0.01 s, m=3, pooled, ÷ the bound",
     ]
     assert [row[0] for row in report.tables[-1].rows] == ["make"]
 
