@@ -96,6 +96,7 @@ class ObjectReader:
     """
 
     def __init__(self, git: Git) -> None:
+        self.git = git
         self._process = _BatchProcess(git, _CAT_FILE)
 
     @property

@@ -203,7 +203,9 @@ class ObjectDatabase:
         and removed lines (`src/a.py +3 -1`, `-` for a file that is not text).
         """
         pairs = diff.pairs(old, trees)
-        return diff.parse_numstat_pairs(self.git.run(diff.NUMSTAT, stdin=pairs))
+        # The reader's git is in no work tree: it opens no `.gitattributes` there, which
+        # is of no commit and may be a named pipe.
+        return diff.parse_numstat_pairs(self.reader.git.run(diff.NUMSTAT, stdin=pairs))
 
     def _measured(
         self, groups: Sequence[Sequence[Change]], *, strict: bool = False

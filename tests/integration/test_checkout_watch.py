@@ -13,6 +13,7 @@ from runner.core.events import CheckoutChanged
 from runner.core.outside_changes import OutsideChange
 from runner.local import checkout_changes
 from runner.local.run import Answers
+from runner.repo import work_tree
 from runner.repo.checkout_state import CheckoutFiles, CheckoutState
 from tests.support.project import Project, Quiet
 
@@ -280,3 +281,18 @@ def test_a_change_of_which_git_could_not_tell_all_is_named_by_the_next_look(
         project.run(observer := Quiet())
     assert any("interrupted" in note for note in observer.notes)
     assert [each.part for each in changes_by_task(observer)["A"]] == ["branch"]
+
+
+@pytest.mark.parametrize("schedule", ["batch", "rolling"])
+def test_a_pipe_as_attributes_in_the_work_tree_ends_the_run_before_it_lands(
+    project: Project, schedule: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(work_tree, "STATUS_SECONDS", 1.0)
+    script = 'mkfifo "$0/.gitattributes"; echo x >own'
+    project.plan([{"id": "A", "agent": agent(project, script)}], schedule=schedule)
+    with pytest.raises(EnvironmentBroken, match=r"not a regular file: .*gitattributes"):
+        project.run()
+    (project.root / ".gitattributes").unlink()
+    project.run()
+    assert project.states("main") == {"A": "completed"}
+    assert project.records("main")["A"]["attempts"] == 1
