@@ -14,22 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from runner.attempt import workspace
 from runner.attempt.git_directory import Seed
 from runner.core.errors import GitFailed
+from tests.support.capture_ways import capture_way
 from tests.support.project import Project, Quiet
 from tests.support.without_rights import without_rights
 
+__all__ = ["capture_way"]  # a fixture
+
 NESTED = "is a repository inside the repository"
-
-
-@pytest.fixture(autouse=True, params=["small", "large"])
-def _size_of_index(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A large checkout is captured another way, and nothing else may be different."""
-    if request.param == "large":
-        monkeypatch.setattr(workspace, "_MAX_MEASURED_INDEX", 0)
 
 
 def run(

@@ -20,22 +20,14 @@ from runner.repo import command
 from runner.repo.origin import origin_of
 from tests.integration.test_checkout_options import acquire, with_submodules
 from tests.integration.test_hostile import beside_good
+from tests.support.capture_ways import capture_way
 from tests.support.project import Project
 
-__all__ = ["with_submodules"]  # a fixture
+__all__ = ["capture_way", "with_submodules"]  # fixtures
 
 MAX_BYTES = 2**20
 ADD_TO_INDEX = "git update-index --add --cacheinfo 100644,$(git hash-object a),huge"
 LIMITS = CaptureLimits(timeout=20, max_bytes=MAX_BYTES)
-
-
-@pytest.fixture(autouse=True, params=["small", "large"])
-def _size_of_index(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A large checkout is captured another way, and nothing else may be different."""
-    if request.param == "large":
-        monkeypatch.setattr(workspace, "_MAX_MEASURED_INDEX", 0)
 
 
 @pytest.fixture

@@ -12,15 +12,9 @@ from runner.attempt import workspace
 from runner.attempt.workspace import Workspace
 from runner.repo.command import isolated_git
 from runner.repo.origin import origin_of
+from tests.support.capture_ways import capture_way
 
-
-@pytest.fixture(autouse=True, params=["small", "large"])
-def _size_of_index(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A large checkout is captured another way, and nothing else may be different."""
-    if request.param == "large":
-        monkeypatch.setattr(workspace, "_MAX_MEASURED_INDEX", 0)
+__all__ = ["capture_way"]  # a fixture
 
 
 @pytest.fixture
