@@ -25,8 +25,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from runner.attempt import included_files, workspace
-from runner.attempt.attempt import AttemptContext, AttemptOutcome, execute_attempt
+from runner.attempt.attempt import AttemptOutcome, execute_attempt
 from runner.attempt.checkout_extras import with_extras
+from runner.attempt.context import AttemptContext
 from runner.attempt.workspace import Workspace
 from runner.config.settings import FILE, Settings
 from runner.core import plan_paths, result_folder

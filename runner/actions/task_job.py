@@ -12,7 +12,7 @@ from runner import pipeline
 from runner.actions.job_secrets import read_agent_env, read_setup_env
 from runner.actions.workflow_io import JobIO, WorkflowContext
 from runner.agents.environment import secrets_of
-from runner.attempt.attempt import AttemptContext
+from runner.attempt.context import AttemptContext
 from runner.attempt.reports import AttemptReports
 from runner.core import result_folder
 from runner.core.errors import EXIT_DONE, UsageProblem

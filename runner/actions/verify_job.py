@@ -13,7 +13,8 @@ from runner.actions.job_events import JobEvents
 from runner.actions.job_secrets import read_setup_env
 from runner.actions.round_state import RoundState, landing_branch, landing_head
 from runner.actions.workflow_io import JobIO
-from runner.attempt.attempt import AttemptContext, VerifyCommand, verify_commit
+from runner.attempt.context import AttemptContext
+from runner.attempt.verification import VerifyCommand, verify_commit
 from runner.core import durable
 from runner.core.errors import EXIT_DONE, UsageProblem
 from runner.core.manifest import Manifest

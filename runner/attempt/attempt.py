@@ -6,11 +6,9 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -25,33 +23,30 @@ from runner.agents.environment import (
     state_of,
     steering_of,
 )
-from runner.agents.outcome import process_failure, question_failure
-from runner.agents.stream import Stream, StreamingAgent, UsageSoFar
+from runner.agents.outcome import question_failure
+from runner.agents.stream import Stream, StreamingAgent
 from runner.attempt import (
     detours,
     earlier_work,
-    included_files,
     preparation,
     question,
     sizes,
     workspace,
 )
-from runner.attempt.checkout_extras import add_extras, with_extras
+from runner.attempt.context import AttemptContext
 from runner.attempt.preparation import SetupCommand, run_setup
-from runner.attempt.slots import VARIABLE, Slots
-from runner.attempt.verify_checkouts import NewCheckouts, VerifyCheckouts
+from runner.attempt.slots import VARIABLE
+from runner.attempt.verification import VerifyCommand, run_verify
 from runner.attempt.workspace import CaptureLimits, Workspace
 from runner.core import result_folder
 from runner.core.errors import GitFailed
-from runner.core.events import Phase
 from runner.core.manifest import BatchEntry, Manifest
 from runner.core.plurals import some_of
 from runner.core.result import MAX_LOG_TAIL, Failure, FailureKind, Usage
 from runner.policy import rules
-from runner.policy.redaction import NONE, Secrets
-from runner.repo.origin import Origin
+from runner.policy.redaction import Secrets
 from runner.sandbox import refusals
-from runner.sandbox.walls import NO_WALLS, Walled, Walls
+from runner.sandbox.walls import Walled
 
 _MAX_LEFT_OUT = 5  # paths that a message names
 _MAX_KEPT_FACTOR = 4  # limits.size times this is the most that is kept beside a result
@@ -60,80 +55,6 @@ _MAX_KEPT_FACTOR = 4  # limits.size times this is the most that is kept beside a
 _CAPTURE_SECONDS = 600.0
 # Seconds for the list of changed paths once a capture was stopped.
 _LIST_SECONDS = 5.0
-
-
-def _do_nothing() -> None:
-    pass
-
-
-def _ignore_usage(_usage: UsageSoFar) -> None:
-    pass
-
-
-def _ignore_slot(_slot: int) -> None:
-    pass
-
-
-def _ignore_phase(_phase: Phase) -> None:
-    pass
-
-
-def _may_start() -> Failure | None:
-    return None
-
-
-def _ignore_paths(_: Sequence[str]) -> None:
-    pass
-
-
-def _take_no_notice(_: Workspace) -> None:
-    pass
-
-
-@dataclass(frozen=True)
-class AttemptContext:
-    """The inputs of an attempt from the executor that runs it.
-
-    `environ` is the environment to pass allow-listed variables from, `setup_environ`
-    that for set-up if it is another one. `cancel` ends the attempt when it is set.
-    `run_attempt` counts the runs of one job on GitHub, and `job` has the ids of run and
-    job, as in `Result`. `echo` receives the agent's output as it comes, `on_usage` what
-    it says that it has used so far. `secrets` are added to those of the agent's
-    settings. `slots` are shared by all that runs at once; `slot` is the number that this
-    attempt has of them. `walls` are around each of its programs.
-
-    `on_set_up` gets the files of the base that set-up changed, when it has run.
-    `on_start` is called with the slot, `on_phase` when the attempt enters a phase.
-    `on_ready` gets the workspace when set-up has ended and the agent is to start.
-    `obstacle` says then why it may not start after all, or None.
-    `on_agent_exit` is called when the agent has ended without a usage limit and no
-    verify command follows, before its work is captured; None: nothing starts before the
-    attempt's result. `wait_until_durable` returns when the work that the attempt builds
-    on is durable; the result is not written earlier.
-    """
-
-    environ: Mapping[str, str] = field(repr=False)
-    cancel: threading.Event | None = None
-    run_attempt: int = 1
-    job: str | None = None
-    echo: Callable[[bytes], object] | None = None
-    on_usage: Callable[[UsageSoFar], object] = _ignore_usage
-    on_start: Callable[[int], object] = _ignore_slot
-    on_phase: Callable[[Phase], object] = _ignore_phase
-    on_ready: Callable[[Workspace], object] = _take_no_notice
-    obstacle: Callable[[], Failure | None] = _may_start
-    on_set_up: Callable[[Sequence[str]], object] = _ignore_paths
-    on_agent_exit: Callable[[], object] | None = None
-    wait_until_durable: Callable[[], object] = _do_nothing
-    secrets: Secrets = NONE
-    slots: Slots = field(default_factory=Slots)
-    slot: int = 0
-    setup_environ: Mapping[str, str] | None = field(default=None, repr=False)
-    walls: Walls = NO_WALLS
-
-    @property
-    def environ_for_setup(self) -> Mapping[str, str]:
-        return self.environ if self.setup_environ is None else self.setup_environ
 
 
 @dataclass(frozen=True)
@@ -146,35 +67,6 @@ class AttemptOutcome:
     failure: Failure | None = None
     tree: str | None = None
     warnings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class VerifyCommand:
-    """A shell command that is green when it exits with 0.
-
-    `timeout` is in seconds. It sees the plain variables `env` and nothing of an
-    agent's allow-list. `setup` prepares its checkout, which gets the ignored files that
-    the patterns `include` match.
-    """
-
-    command: str
-    timeout: float
-    env: Mapping[str, str] = field(default_factory=dict)
-    setup: SetupCommand | None = None
-    include: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, manifest: Manifest) -> VerifyCommand | None:
-        """The command for the merged tree of a batch, None if it has none."""
-        if manifest.verify is None:
-            return None
-        return cls(
-            manifest.verify,
-            manifest.verify_timeout,
-            manifest.env,
-            SetupCommand.of(manifest),
-            manifest.include,
-        )
 
 
 @dataclass(frozen=True)
@@ -683,182 +575,3 @@ def _mask_outcome(outcome: AttemptOutcome, secrets: Secrets) -> AttemptOutcome:
         failure = failure.model_copy(update=texts)
     warnings = tuple(secrets.masked_text(warning) for warning in outcome.warnings)
     return replace(outcome, usage=usage, failure=failure, warnings=warnings)
-
-
-def run_verify(
-    verify: VerifyCommand,
-    checkout: Path,
-    log: Path,
-    context: AttemptContext,
-    secrets: Secrets = NONE,
-) -> Failure | None:
-    """Run the command in `checkout`. Returns why it is red, None if it is green.
-
-    `secrets` are masked in its output, besides those of set-up.
-    """
-    return _run_verify(verify, checkout, log, context, secrets).failure
-
-
-class _Verified(NamedTuple):
-    """Why a verify command is red, and whether a signal has ended it."""
-
-    failure: Failure | None
-    was_killed: bool = False
-
-
-def _run_verify(
-    verify: VerifyCommand,
-    checkout: Path,
-    log: Path,
-    context: AttemptContext,
-    secrets: Secrets,
-    readable: Sequence[Path] = (),
-) -> _Verified:
-    # set-up may have written its secrets to files that the command prints
-    if verify.setup is not None:
-        secrets |= verify.setup.secrets(context.environ_for_setup)
-    env = process.environment(
-        context.environ, (), {**verify.env, VARIABLE: str(context.slot)}
-    )
-    walled = context.walls.around(checkout, env, readable=readable)
-    outcome = process.run(
-        ["sh", "-c", verify.command],
-        cwd=checkout,
-        env=env,
-        stdin=None,
-        log=log,
-        timeout=verify.timeout,
-        cancel=context.cancel,
-        # the next run looks here for processes that outlived a crash
-        on_start=log.with_name("cookie").write_text,
-        secrets=secrets,
-        walled=walled,
-    )
-    failure = process_failure(outcome)
-    if failure is None or failure.kind is FailureKind.INTERRUPTED:
-        return _Verified(failure)
-    was_killed = False
-    if failure.kind is FailureKind.TIMEOUT:
-        problem = f"exceeded its time limit of {verify.timeout:.0f} s"
-    else:
-        problem = f"is red (exit status {outcome.exit_code})"
-        was_killed = _is_of_a_signal(outcome.exit_code)
-    failure = Failure(
-        kind=FailureKind.VERIFY,
-        message=f"verify {problem}: {verify.command}",
-        log_tail=failure.log_tail,
-    )
-    failure = refusals.explained(failure, outcome.tail, walled.rules)
-    return _Verified(failure, was_killed)
-
-
-def _is_of_a_signal(exit_code: int | None) -> bool:
-    """Whether a signal has ended the shell, or a program of which it says so."""
-    return exit_code is not None and (exit_code < 0 or 128 < exit_code < 160)
-
-
-def verify_commit(
-    verify: VerifyCommand,
-    origin: Origin,
-    commit: str,
-    objects: Path,
-    scratch: Path,
-    context: AttemptContext,
-    on_ready: Callable[[Workspace], object] | None = None,
-    checkouts: VerifyCheckouts | None = None,
-) -> Failure | None:
-    """Run the command on a commit, in a checkout of its own below `scratch`, which
-    `checkouts` makes. Returns why it is red, None if it is green.
-
-    `objects` is the folder of objects that the repository does not have yet. A commit
-    on which set-up fails is red; `on_ready` gets the workspace when it has not. A command
-    that a signal ends, as where memory runs out, is run once more.
-    """
-    with context.slots.take() as slot:
-        context = replace(context, slot=slot.number)
-        run = partial(
-            _verify_commit,
-            verify,
-            origin._replace(objects=(objects,)),
-            commit,
-            scratch,
-            context,
-            on_ready,
-            checkouts or NewCheckouts(),
-        )
-        verified = run()
-        if verified.was_killed:
-            verified = run()
-        return verified.failure
-
-
-def _verify_commit(
-    verify: VerifyCommand,
-    origin: Origin,
-    commit: str,
-    scratch: Path,
-    context: AttemptContext,
-    on_ready: Callable[[Workspace], object] | None,
-    checkouts: VerifyCheckouts,
-) -> _Verified:
-    folder = Path(tempfile.mkdtemp(prefix="verify-", dir=scratch))
-    try:
-        verify_workspace = checkouts.create(origin, commit, folder / "space")
-        if on_ready is None:
-            add_extras(verify_workspace, origin)
-        else:
-            # somebody may ask for the changes: what is in Git LFS is none
-            verify_workspace = with_extras(verify_workspace, origin)
-        checkout = verify_workspace.checkout
-        included = included_files.include(
-            checkout, verify.include, origin, verify.env.values(), context.cancel
-        )
-        if verify.setup is not None:
-            failure = _set_up_for_verify(
-                verify.setup,
-                checkout,
-                folder,
-                context,
-                included.secrets,
-                origin.objects,
-            )
-            if failure is not None:
-                return _Verified(failure)
-        if on_ready is not None:
-            on_ready(verify_workspace)
-        return _run_verify(
-            verify,
-            checkout,
-            folder / "log",
-            context,
-            included.secrets,
-            origin.objects,
-        )
-    finally:
-        checkouts.remove(folder)
-
-
-def _set_up_for_verify(
-    setup: SetupCommand,
-    checkout: Path,
-    folder: Path,
-    context: AttemptContext,
-    secrets: Secrets,
-    objects: Sequence[Path],
-) -> Failure | None:
-    failure = run_setup(
-        setup,
-        checkout,
-        folder / preparation.LOG,
-        context.environ_for_setup,
-        context.slot,
-        (folder / "cookie").write_text,
-        context.cancel,
-        secrets,
-        context.walls,
-        objects,
-    )
-    if failure is None or failure.kind is FailureKind.INTERRUPTED:
-        return failure
-    message = f"verify was not started: {failure.message}"
-    return failure.model_copy(update={"kind": FailureKind.VERIFY, "message": message})

@@ -15,7 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from runner.attempt.attempt import AttemptContext, VerifyCommand, verify_commit
+from runner.attempt.context import AttemptContext
+from runner.attempt.verification import VerifyCommand, verify_commit
 from runner.config.settings import Settings
 from runner.core.errors import GitFailed, InvalidInput, UsageProblem
 from runner.core.limits import NO_LIMITS

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from runner.attempt.attempt import VerifyCommand
 from runner.attempt.preparation import SetupCommand
+from runner.attempt.verification import VerifyCommand
 from runner.config.settings import Settings
 from runner.core.errors import EnvironmentBroken, Interrupted
 from runner.core.message_text import several_lines

@@ -22,7 +22,7 @@ from runner.schedule.task_choice import EVERY_TASK, TaskChoice
 
 # What applies requests is imported when there are some: most runs have none.
 if TYPE_CHECKING:
-    from runner.attempt.attempt import AttemptContext
+    from runner.attempt.context import AttemptContext
     from runner.config.settings import Settings
     from runner.core.manifest import Manifest
     from runner.fan_in.batch_merge import FanIn

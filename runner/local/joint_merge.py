@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from runner import pipeline
-from runner.attempt.attempt import VerifyCommand
+from runner.attempt.verification import VerifyCommand
 from runner.fan_in.culprits import CulpritSearch
 from runner.fan_in.inputs import SendBack
 from runner.fan_in.verify_runs import VerifyRuns, failure_of, never_verified

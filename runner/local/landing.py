@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from runner import pipeline
 from runner.agents.environment import steering_of_person
-from runner.attempt.attempt import AttemptContext, VerifyCommand, verify_commit
+from runner.attempt.context import AttemptContext
+from runner.attempt.verification import VerifyCommand, verify_commit
 from runner.attempt.verify_checkouts import NewCheckouts, VerifyCheckouts
 from runner.core.cancellation import Cancellation
 from runner.core.errors import (

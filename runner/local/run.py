@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from runner import pipeline
 from runner.agents.environment import secrets_of
 from runner.attempt import included_files
-from runner.attempt.attempt import AttemptContext
+from runner.attempt.context import AttemptContext
 from runner.attempt.pooled_workspaces import PooledWorkspaces
 from runner.attempt.verify_checkouts import SpareCheckouts
 from runner.attempt.workspace_pool import WorkspacePool

@@ -8,7 +8,7 @@ import platform
 from collections.abc import Mapping
 
 from runner.attempt import included_files
-from runner.attempt.attempt import VerifyCommand
+from runner.attempt.verification import VerifyCommand
 from runner.repo.origin import Origin
 from runner.sandbox.walls import NO_WALLS, Walls
 

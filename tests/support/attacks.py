@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner import pipeline
-from runner.attempt.attempt import AttemptContext
+from runner.attempt.context import AttemptContext
 from runner.config.settings import load, read_settings_file
 from runner.core import result_folder
 from runner.core.manifest import BatchEntry, Manifest

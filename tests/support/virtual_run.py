@@ -17,7 +17,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Literal, NamedTuple
 
 from runner import pipeline
-from runner.attempt.attempt import AttemptContext
+from runner.attempt.context import AttemptContext
 from runner.config.settings import load, read_settings_file
 from runner.core import result_folder
 from runner.core.events import BatchChosen, RunEvent

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from runner.attempt.attempt import AttemptContext, VerifyCommand, run_verify
+from runner.attempt.context import AttemptContext
+from runner.attempt.verification import VerifyCommand, run_verify
 from runner.core.result import Failure, FailureKind
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from runner.attempt.attempt import VerifyCommand
 from runner.attempt.preparation import SetupCommand
+from runner.attempt.verification import VerifyCommand
 from runner.core.result import Failure, FailureKind
 from runner.core.sandbox import SandboxSettings
 from runner.local.verdict_key import key_of

@@ -1,0 +1,233 @@
+"""Runs verify commands: in a checkout that is there, or in one made of a commit."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from runner.agents import process
+from runner.agents.outcome import process_failure
+from runner.attempt import included_files, preparation
+from runner.attempt.checkout_extras import add_extras, with_extras
+from runner.attempt.context import AttemptContext
+from runner.attempt.preparation import SetupCommand, run_setup
+from runner.attempt.slots import VARIABLE
+from runner.attempt.verify_checkouts import NewCheckouts, VerifyCheckouts
+from runner.attempt.workspace import Workspace
+from runner.core.manifest import Manifest
+from runner.core.result import Failure, FailureKind
+from runner.policy.redaction import NONE, Secrets
+from runner.repo.origin import Origin
+from runner.sandbox import refusals
+
+
+@dataclass(frozen=True)
+class VerifyCommand:
+    """A shell command that is green when it exits with 0.
+
+    `timeout` is in seconds. It sees the plain variables `env` and nothing of an
+    agent's allow-list. `setup` prepares its checkout, which gets the ignored files that
+    the patterns `include` match.
+    """
+
+    command: str
+    timeout: float
+    env: Mapping[str, str] = field(default_factory=dict)
+    setup: SetupCommand | None = None
+    include: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> VerifyCommand | None:
+        """The command for the merged tree of a batch, None if it has none."""
+        if manifest.verify is None:
+            return None
+        return cls(
+            manifest.verify,
+            manifest.verify_timeout,
+            manifest.env,
+            SetupCommand.of(manifest),
+            manifest.include,
+        )
+
+
+def run_verify(
+    verify: VerifyCommand,
+    checkout: Path,
+    log: Path,
+    context: AttemptContext,
+    secrets: Secrets = NONE,
+) -> Failure | None:
+    """Run the command in `checkout`. Returns why it is red, None if it is green.
+
+    `secrets` are masked in its output, besides those of set-up.
+    """
+    return _run_verify(verify, checkout, log, context, secrets).failure
+
+
+class _Verified(NamedTuple):
+    """Why a verify command is red, and whether a signal has ended it."""
+
+    failure: Failure | None
+    was_killed: bool = False
+
+
+def _run_verify(
+    verify: VerifyCommand,
+    checkout: Path,
+    log: Path,
+    context: AttemptContext,
+    secrets: Secrets,
+    readable: Sequence[Path] = (),
+) -> _Verified:
+    # set-up may have written its secrets to files that the command prints
+    if verify.setup is not None:
+        secrets |= verify.setup.secrets(context.environ_for_setup)
+    env = process.environment(
+        context.environ, (), {**verify.env, VARIABLE: str(context.slot)}
+    )
+    walled = context.walls.around(checkout, env, readable=readable)
+    outcome = process.run(
+        ["sh", "-c", verify.command],
+        cwd=checkout,
+        env=env,
+        stdin=None,
+        log=log,
+        timeout=verify.timeout,
+        cancel=context.cancel,
+        # the next run looks here for processes that outlived a crash
+        on_start=log.with_name("cookie").write_text,
+        secrets=secrets,
+        walled=walled,
+    )
+    failure = process_failure(outcome)
+    if failure is None or failure.kind is FailureKind.INTERRUPTED:
+        return _Verified(failure)
+    was_killed = False
+    if failure.kind is FailureKind.TIMEOUT:
+        problem = f"exceeded its time limit of {verify.timeout:.0f} s"
+    else:
+        problem = f"is red (exit status {outcome.exit_code})"
+        was_killed = _is_of_a_signal(outcome.exit_code)
+    failure = Failure(
+        kind=FailureKind.VERIFY,
+        message=f"verify {problem}: {verify.command}",
+        log_tail=failure.log_tail,
+    )
+    failure = refusals.explained(failure, outcome.tail, walled.rules)
+    return _Verified(failure, was_killed)
+
+
+def _is_of_a_signal(exit_code: int | None) -> bool:
+    """Whether a signal has ended the shell, or a program of which it says so."""
+    return exit_code is not None and (exit_code < 0 or 128 < exit_code < 160)
+
+
+def verify_commit(
+    verify: VerifyCommand,
+    origin: Origin,
+    commit: str,
+    objects: Path,
+    scratch: Path,
+    context: AttemptContext,
+    on_ready: Callable[[Workspace], object] | None = None,
+    checkouts: VerifyCheckouts | None = None,
+) -> Failure | None:
+    """Run the command on a commit, in a checkout of its own below `scratch`, which
+    `checkouts` makes. Returns why it is red, None if it is green.
+
+    `objects` is the folder of objects that the repository does not have yet. A commit
+    on which set-up fails is red; `on_ready` gets the workspace when it has not. A command
+    that a signal ends, as where memory runs out, is run once more.
+    """
+    with context.slots.take() as slot:
+        context = replace(context, slot=slot.number)
+        run = partial(
+            _verify_commit,
+            verify,
+            origin._replace(objects=(objects,)),
+            commit,
+            scratch,
+            context,
+            on_ready,
+            checkouts or NewCheckouts(),
+        )
+        verified = run()
+        if verified.was_killed:
+            verified = run()
+        return verified.failure
+
+
+def _verify_commit(
+    verify: VerifyCommand,
+    origin: Origin,
+    commit: str,
+    scratch: Path,
+    context: AttemptContext,
+    on_ready: Callable[[Workspace], object] | None,
+    checkouts: VerifyCheckouts,
+) -> _Verified:
+    folder = Path(tempfile.mkdtemp(prefix="verify-", dir=scratch))
+    try:
+        verify_workspace = checkouts.create(origin, commit, folder / "space")
+        if on_ready is None:
+            add_extras(verify_workspace, origin)
+        else:
+            # somebody may ask for the changes: what is in Git LFS is none
+            verify_workspace = with_extras(verify_workspace, origin)
+        checkout = verify_workspace.checkout
+        included = included_files.include(
+            checkout, verify.include, origin, verify.env.values(), context.cancel
+        )
+        if verify.setup is not None:
+            failure = _set_up_for_verify(
+                verify.setup,
+                checkout,
+                folder,
+                context,
+                included.secrets,
+                origin.objects,
+            )
+            if failure is not None:
+                return _Verified(failure)
+        if on_ready is not None:
+            on_ready(verify_workspace)
+        return _run_verify(
+            verify,
+            checkout,
+            folder / "log",
+            context,
+            included.secrets,
+            origin.objects,
+        )
+    finally:
+        checkouts.remove(folder)
+
+
+def _set_up_for_verify(
+    setup: SetupCommand,
+    checkout: Path,
+    folder: Path,
+    context: AttemptContext,
+    secrets: Secrets,
+    objects: Sequence[Path],
+) -> Failure | None:
+    failure = run_setup(
+        setup,
+        checkout,
+        folder / preparation.LOG,
+        context.environ_for_setup,
+        context.slot,
+        (folder / "cookie").write_text,
+        context.cancel,
+        secrets,
+        context.walls,
+        objects,
+    )
+    if failure is None or failure.kind is FailureKind.INTERRUPTED:
+        return failure
+    message = f"verify was not started: {failure.message}"
+    return failure.model_copy(update={"kind": FailureKind.VERIFY, "message": message})
