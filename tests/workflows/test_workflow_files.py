@@ -1949,6 +1949,7 @@ def test_the_other_jobs_import_their_modules_with_what_they_install(
     # These need rich, which no job installs.
     of_terminal = {
         "terminal",
+        "rich_console",
         "screen",
         "shown_text",
         "live_frame",
