@@ -358,8 +358,7 @@ def _include_patterns(text: str | None) -> tuple[str, ...]:
 
 def with_progress_file(repo: Repository, snapshot: Snapshot, progress_path: str) -> str:
     """The tree of the snapshot's commit with its progress, and with the plan's marks."""
-    complete = snapshot.progress.with_every_task(snapshot.plan.tasks)
-    blobs = write_progress_blobs(repo, snapshot, complete, progress_path)
+    blobs = _write_own_blobs(repo, snapshot, progress_path)
     return repo.write_tree(snapshot.commit, blobs)
 
 
@@ -373,13 +372,26 @@ def record_progress(
 
     Returns the commit, whose parent is the snapshot's. Moves no branch.
     """
-    complete = snapshot.progress.with_every_task(snapshot.plan.tasks)
     with repo.quarantine() as quarantine:
-        blobs = write_progress_blobs(quarantine, snapshot, complete, progress_path)
+        blobs = _write_own_blobs(quarantine, snapshot, progress_path)
         tree = quarantine.write_tree(repo.tree(snapshot.commit), blobs)
         commit = quarantine.commit_tree(tree, [snapshot.commit], message)
         quarantine.adopt([commit], [snapshot.commit])
     return commit
+
+
+def _write_own_blobs(
+    objects: WritableDatabase, snapshot: Snapshot, progress_path: str
+) -> Blobs:
+    """Write the snapshot's progress, with a record for each task, and its marks as blobs,
+    as `write_progress_blobs`.
+    """
+    progress = snapshot.progress
+    # Records that are added only for the file change no mark. In a large plan these are
+    # most, and looking for their marks would be most of what a landing costs.
+    marked = write_mark_blobs(objects, snapshot, progress)
+    complete = progress.with_every_task(snapshot.plan.tasks)
+    return {progress_path: _write_file(objects, snapshot, complete), **marked}
 
 
 def with_grants(
@@ -423,11 +435,17 @@ def write_progress_blobs(
     Returns path → (mode, object id), for files that change.
     """
     blobs = write_mark_blobs(objects, snapshot, after)
-    text = progress_file.render(after, [task.id for task in snapshot.plan.tasks])
+    return {progress_path: _write_file(objects, snapshot, after), **blobs}
+
+
+def _write_file(
+    objects: WritableDatabase, snapshot: Snapshot, progress: Progress
+) -> tuple[str, str]:
+    """Write the text of the progress file as a blob; return its mode and object id."""
+    text = progress_file.render(progress, [task.id for task in snapshot.plan.tasks])
     # Paths and fields of a newer version may hold lone surrogates, which UTF-8 cannot
     # encode.
-    data = text.encode("utf-8", "backslashreplace")
-    return {progress_path: objects.write_blob(data), **blobs}
+    return objects.write_blob(text.encode("utf-8", "backslashreplace"))
 
 
 def write_mark_blobs(
