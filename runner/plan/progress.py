@@ -84,7 +84,7 @@ class Progress:
         if record is None:
             failed = task.source_status is Status.FAILED
             status = Status.FAILED if failed else Status.PENDING
-            return _unrecorded(status, task.skipped)
+            return _unrecorded(status, skipped=task.skipped)
         return _with_skip_mark(record, task)
 
     def attempt_limit(self, task: Task, max_attempts: int) -> int:
@@ -427,8 +427,9 @@ class Progress:
     def _own_record(self, task: Task) -> Record:
         """The task's record, without the plan's mark that skips it."""
         recorded = self.records.get(task.id)
-        if recorded is not None and not _is_marked(task):
-            return recorded
+        # Most tasks of a large plan have neither a record nor a mark.
+        if not _is_marked(task):
+            return recorded or _unrecorded(Status.PENDING, skipped=False)
         record = self.record(task)
         skipped = recorded.skipped if recorded is not None else None
         if record.skipped == skipped:
@@ -504,7 +505,7 @@ def _has_begun(record: Record) -> bool:
 
 
 @lru_cache
-def _unrecorded(status: Status, skipped: bool) -> Record:
+def _unrecorded(status: Status, *, skipped: bool) -> Record:
     """The record of a task that has none: one object for all, as records are frozen."""
     return Record.model_construct(status=status, skipped=skipped or None)
 
