@@ -91,16 +91,26 @@ class Configuration:
     @cached_property
     def excludes_file(self) -> Path:
         """The user's own file of ignored paths."""
-        configured = self._value("core.excludesFile")
+        return self._user_file("core.excludesFile", "ignore")
+
+    @cached_property
+    def attributes_file(self) -> Path:
+        """The user's own file of attributes."""
+        return self._user_file("core.attributesFile", "attributes")
+
+    def _user_file(self, key: str, name: str) -> Path:
+        """The file that the key gives, or else the one of that name in the folder where
+        git looks for it.
+        """
+        configured = self._value(key)
         if configured.startswith(("~", "%(")):
             # a user's home, or where git is installed
-            argv = ["config", "--path", "core.excludesFile"]
-            configured = self._git.text(argv).strip()
+            configured = self._git.text(["config", "--path", key]).strip()
         if configured:
             return Path(configured)
         env = self._git.env
         folder = env.get("XDG_CONFIG_HOME") or Path(env.get("HOME", "/"), ".config")
-        return Path(folder, "git", "ignore")
+        return Path(folder, "git", name)
 
     @cached_property
     def _values(self) -> Mapping[str, str]:

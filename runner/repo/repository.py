@@ -20,7 +20,7 @@ from runner.repo.command import (
 )
 from runner.repo.configuration import Configuration
 from runner.repo.discovery import discover
-from runner.repo.object_database import WritableDatabase
+from runner.repo.object_database import WritableDatabase, folders_of
 from runner.repo.objects import Objects, commit_links, read_only
 
 if TYPE_CHECKING:
@@ -277,7 +277,7 @@ class Repository(WritableDatabase):
         """Whether a .gitattributes in the tree that counts for one of the paths names Git
         LFS. With many paths, or another `git`: whether any does, cached for one tree.
         """
-        folders = {folder for path in paths for folder in _folders_of(path)}
+        folders = {folder for path in paths for folder in folders_of(path)}
         # a line end would break the question in two
         is_plain = not any("\n" in folder for folder in folders)
         if git is None and is_plain and len(folders) <= _MAX_ATTRIBUTE_FOLDERS:
@@ -447,14 +447,6 @@ class Repository(WritableDatabase):
             for ref in refs:
                 self.git.run(["update-ref", "-d", ref])
         durable.checkpoint("after ref")
-
-
-def _folders_of(path: str) -> Iterator[str]:
-    """The folders that the path is in, each with a slash at its end; "" is the root."""
-    yield ""
-    for index, character in enumerate(path):
-        if character == "/":
-            yield path[: index + 1]
 
 
 def _is_plain(name: str) -> bool:
