@@ -366,7 +366,7 @@ def merge_batch(
             quarantine, repo, results, snapshot, verification=verification
         )
         tips = [*fan_in.commits[-1:], *kept.values()]
-        quarantine.adopt(tips, [head, manifest.base])
+        quarantine.adopt(tips, [head, manifest.base], packed=True)
     return record_kept(repo, results.folder, fan_in, kept)
 
 
@@ -546,7 +546,7 @@ def hold_batch(
         failed = merge.keep_work({**refused, **judgement.failed})
         commit, progress = merge.hold_commit(judgement.merged, failed, held_branch)
         kept = merge.unlanded.commits_by_ref.values()
-        quarantine.adopt([commit, *kept], [head, manifest.base])
+        quarantine.adopt([commit, *kept], [head, manifest.base], packed=True)
     hold = FanIn(
         head,
         commits=(commit,),

@@ -32,7 +32,7 @@ from runner.repo.labelled_merge import (
     merge,
 )
 from runner.repo.object_database import WritableDatabase
-from runner.repo.objects import Objects
+from runner.repo.objects import Objects, stored_in
 
 _MAX_PATHS = 30  # that the prompt names
 _MAX_SHOWN = 300  # characters of a path or a sentence of git's
@@ -115,7 +115,8 @@ class _Database(WritableDatabase):
     @cached_property
     def _objects(self) -> Objects:
         object_format = self.configuration.object_format
-        return Objects(self._folder, object_format, self.read, self.store_pack)
+        store = stored_in(self._folder, object_format, self.store_pack)
+        return Objects(object_format, self.read, store)
 
     def objects(self) -> Objects:
         return self._objects

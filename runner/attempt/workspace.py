@@ -791,7 +791,7 @@ def first_secret(
     changes = _changes(workspace, tree)
     reader = ObjectReader(workspace.git)
     try:
-        return secret_search.first_secret(changes, secrets, reader)
+        return secret_search.first_secret(changes, secrets, reader.first_match)
     finally:
         reader.close()
 

@@ -374,7 +374,7 @@ def adopt(
     if merged.snapshot.commit != head:
         tips.insert(0, merged.snapshot.commit)
     bases = dict.fromkeys(each.manifest.base for each in merged.results)
-    quarantine.adopt(tips, [head, *bases])
+    quarantine.adopt(tips, [head, *bases], packed=True)
     adopted = []
     for manifest, fan_in, kept, _ in merged.results:
         # Only now: a ref must not name a commit that is still in the quarantine.

@@ -187,6 +187,7 @@ class LocalRun:
         with (
             self.journal.locked(),
             closing(self._event_log),
+            closing(self._repo.own_packs),
             stops_on_signals(self.stop, self._observer.note),
         ):
             snapshot = self._prepare()

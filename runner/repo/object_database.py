@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 from runner.core.errors import GitFailed
 from runner.policy.change import EXECUTABLE, GITLINK, REGULAR, SYMLINK, Change
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from runner.policy.redaction import Secrets
     from runner.repo.merge_trees import Conflict
 
+T = TypeVar("T")
 # Bytes of a folder that this process reads faster than git starts.
 _MAX_FOLDER = 2**16
 # What this process counts lines of faster than git starts: trees at once, bytes of a tree's
@@ -35,7 +36,17 @@ class ObjectDatabase:
     """The objects that `git` and `reader` see. Methods raise GitFailed where git does."""
 
     def __init__(self, git: Git, reader: ObjectReader, answers: AnswerCache) -> None:
-        self.git, self.reader, self._answers = git, reader, answers
+        self._git, self._reader, self._answers = git, reader, answers
+
+    @property
+    def git(self) -> Git:
+        """Git that sees these objects."""
+        return self._git
+
+    @property
+    def reader(self) -> ObjectReader:
+        """Reads these objects through a process that lives long."""
+        return self._reader
 
     def infos(self, names: Sequence[str]) -> list[ObjectInfo | None]:
         """Id, type and size of each object; None for a missing one."""
@@ -240,7 +251,12 @@ class ObjectDatabase:
         """(path, secret's name) of the first new path or new file with a secret."""
         from runner.repo import secret_search
 
-        return secret_search.first_secret(changes, secrets, self.reader)
+        return secret_search.first_secret(changes, secrets, self._first_match)
+
+    def _first_match(
+        self, names: Sequence[str], match: Callable[[Iterator[bytes]], T | None]
+    ) -> tuple[str, T] | None:
+        return self.reader.first_match(names, match)
 
 
 def folders_of(path: str) -> Iterator[str]:
@@ -321,7 +337,7 @@ class WritableDatabase(ObjectDatabase, ABC):
         tree, or a person's own.
         """
         own = (
-            self.reader.git.cwd / "info" / "attributes"
+            self._reader.git.cwd / "info" / "attributes"
         )  # that works in the git folder
         if own.exists() or self.configuration.attributes_file.exists():
             return True

@@ -24,6 +24,9 @@ Entry = tuple[str, str]  # mode and object id
 Entries = dict[bytes, Entry]  # name → what a tree has there
 # object ids → their types and contents; KeyError for one that is not there
 Read = Callable[[Sequence[str]], list[tuple[str, bytes]]]
+# object id → its type and content
+NewObjects = Mapping[str, tuple[str, bytes]]
+Store = Callable[[NewObjects], object]  # adds objects
 StorePack = Callable[[bytes], object]  # adds the objects of a pack
 WriteFile = Callable[[Path, bytes], object]  # makes a file with that content
 FOLDER = "40000"
@@ -48,25 +51,14 @@ class _Edit:
 
 
 class Objects:
-    """Reads objects through `read`, and writes them below `folder` or, many at once,
-    through `store_pack`.
+    """Reads objects through `read`, and hands new ones to `store`, many at once where
+    they are made together.
 
-    `algorithm` is the repository's object format. `write_file` makes the file of an
-    object; where other processes read, it must do so atomically and durably.
+    `algorithm` is the repository's object format.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        algorithm: str,
-        read: Read,
-        store_pack: StorePack,
-        *,
-        write_file: WriteFile | None = None,
-    ) -> None:
-        self._folder, self._algorithm = folder, algorithm
-        self._read, self._store_pack = read, store_pack
-        self._write_file = write_file or _write_new_file
+    def __init__(self, algorithm: str, read: Read, store: Store) -> None:
+        self._algorithm, self._read, self._store = algorithm, read, store
         self._trees: dict[str, Entries] = {}
         self._new: dict[str, tuple[str, bytes]] = {}
 
@@ -83,14 +75,8 @@ class Objects:
         return object_id
 
     def _flush(self) -> None:
-        # a file takes an inode and an fsync, a pack a git process
-        if len(self._new) > _MAX_LOOSE:
-            pack = pack_writer.make_pack(list(self._new.values()), self._algorithm)
-            self._store_pack(pack)
-        else:
-            for object_id, (kind, data) in self._new.items():
-                write_loose(self._folder, object_id, kind, data, self._write_file)
-        self._new.clear()
+        new, self._new = self._new, {}
+        self._store(new)
 
     def content(self, object_id: str) -> bytes:
         """The content of an object. Raises KeyError if it is not there."""
@@ -230,6 +216,30 @@ def _edit_of(changes: Mapping[str, Entry | None]) -> _Edit:
 def file_of(folder: Path, object_id: str) -> Path:
     """Where a folder of objects has the object as a file of its own."""
     return folder / object_id[:2] / object_id[2:]
+
+
+def stored_in(
+    folder: Path,
+    algorithm: str,
+    store_pack: StorePack,
+    write_file: WriteFile | None = None,
+) -> Store:
+    """A store that gives objects files of their own below `folder`, or hands them to
+    `store_pack` where they are many.
+
+    `write_file` makes the file of an object; where other processes read, it must do so
+    atomically and durably.
+    """
+
+    def store(objects: NewObjects) -> None:
+        # a file takes an inode and an fsync, a pack a git process
+        if len(objects) > _MAX_LOOSE:
+            store_pack(pack_writer.make_pack(list(objects.values()), algorithm))
+            return
+        for object_id, (kind, data) in objects.items():
+            write_loose(folder, object_id, kind, data, write_file)
+
+    return store
 
 
 def write_loose(

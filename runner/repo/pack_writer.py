@@ -1,5 +1,5 @@
-"""Git packs made without git: of new objects, or of several packs, so that one
-`index-pack` takes them all in.
+"""Git packs made without git: of new objects, with an index or without, or of several
+packs, so that one `index-pack` takes them all in.
 
 A pack is a header with the number of objects, the objects, and a digest of all that.
 Offsets inside it are relative, so the objects of several packs can be copied into one
@@ -9,15 +9,20 @@ as they are.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import struct
 import zlib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
-_HEADER = struct.Struct(">4sII")  # "PACK", version, number of objects
-_MAGIC, _VERSION = b"PACK", 2
-_TYPES = {"commit": 1, "tree": 2, "blob": 3}
+HEADER = struct.Struct(">4sII")  # "PACK", version, number of objects
+MAGIC, VERSION = b"PACK", 2
+TYPES = {"commit": 1, "tree": 2, "blob": 3}
+_INDEX_START = b"\xfftOc\0\0\0\2"  # with the version of the format
+_NUMBER = struct.Struct(">I")
+_MAX_OFFSET = 2**31 - 1  # further ones are in another table
 
 
 def make_pack(objects: Sequence[tuple[str, bytes]], algorithm: str) -> bytes:
@@ -25,18 +30,99 @@ def make_pack(objects: Sequence[tuple[str, bytes]], algorithm: str) -> bytes:
 
     `algorithm` is the repository's object format, here and below.
     """
-    parts = [_HEADER.pack(_MAGIC, _VERSION, len(objects))]
-    for kind, data in objects:
-        parts += [_object_header(kind, len(data)), zlib.compress(data, 1)]
+    parts = [HEADER.pack(MAGIC, VERSION, len(objects))]
+    parts += [make_entry(kind, data) for kind, data in objects]
     pack = b"".join(parts)
     return pack + _digest(pack, algorithm)
+
+
+def make_entry(kind: str, data: bytes) -> bytes:
+    """An object as a pack has it."""
+    # level 1: git compresses anew what it keeps
+    return _object_header(kind, len(data)) + zlib.compress(data, 1)
+
+
+class IndexedPack(NamedTuple):
+    """A pack, its index, and the name that the files of both have."""
+
+    name: str
+    pack: bytes
+    idx: bytes
+
+
+def make_indexed_pack(entries: Mapping[str, bytes], algorithm: str) -> IndexedPack:
+    """A pack of the entries, which are given by the ids of their objects, none of them a
+    delta against an earlier one.
+    """
+    ids = sorted(entries)
+    parts = [HEADER.pack(MAGIC, VERSION, len(ids))]
+    offset = HEADER.size
+    offsets = []
+    for object_id in ids:
+        offsets.append(offset)
+        parts.append(entries[object_id])
+        offset += len(entries[object_id])
+    if offset > _MAX_OFFSET:
+        raise ValueError("the pack is too large for its index")
+    pack = b"".join(parts)
+    digest = _digest(pack, algorithm)
+    checksums = [zlib.crc32(entries[object_id]) for object_id in ids]
+    index = b"".join(
+        [
+            _INDEX_START,
+            _fanout(ids),
+            *map(bytes.fromhex, ids),
+            _numbers(checksums),
+            _numbers(offsets),
+            digest,
+        ]
+    )
+    return IndexedPack(digest.hex(), pack + digest, index + _digest(index, algorithm))
+
+
+def read_entries(pack: bytes, index: bytes, algorithm: str) -> dict[str, bytes]:
+    """The entries of a pack that `make_indexed_pack` has made.
+
+    Raises ValueError if it is damaged.
+    """
+    length = len(_digest(b"", algorithm))
+    start = len(_INDEX_START) + 256 * _NUMBER.size
+    if index[:8] != _INDEX_START or pack[-length:] != index[-2 * length : -length]:
+        raise ValueError("the index is not that of the pack")
+    if _digest(pack[:-length], algorithm) != pack[-length:]:
+        raise ValueError("the pack is damaged")
+    (count,) = _NUMBER.unpack_from(index, start - _NUMBER.size)
+    ids = [
+        index[at : at + length].hex()
+        for at in range(start, start + count * length, length)
+    ]
+    # after the ids and as many checksums
+    offsets = struct.unpack_from(
+        f">{count}I", index, start + count * (length + _NUMBER.size)
+    )
+    ends = sorted([*offsets, len(pack) - length])
+    next_of = dict(itertools.pairwise(ends))
+    return {
+        object_id: pack[offset : next_of[offset]]
+        for object_id, offset in zip(ids, offsets, strict=True)
+    }
+
+
+def _fanout(ids: Sequence[str]) -> bytes:
+    """For each first byte of an id, how many of the sorted ids begin with it or less."""
+    counts = Counter(int(object_id[:2], 16) for object_id in ids)
+    return _numbers(itertools.accumulate(counts[byte] for byte in range(256)))
+
+
+def _numbers(numbers: Iterable[int]) -> bytes:
+    return b"".join(map(_NUMBER.pack, numbers))
 
 
 def _object_header(kind: str, size: int) -> bytes:
     """Type and size: four bits of the size beside the type, then seven in each byte.
     The highest bit says that another byte follows.
     """
-    byte, size = _TYPES[kind] << 4 | size & 15, size >> 4
+    byte, size = TYPES[kind] << 4 | size & 15, size >> 4
     header = bytearray()
     while size:
         header.append(byte | 0x80)
@@ -58,7 +144,7 @@ def join_packs(
     digest = hashlib.new(algorithm, usedforsecurity=False)
     size = 0
     for part in (
-        _HEADER.pack(_MAGIC, _VERSION, count),
+        HEADER.pack(MAGIC, VERSION, count),
         *(body for _, body in bodies),
     ):
         digest.update(part)
@@ -71,14 +157,14 @@ def _body(path: Path, max_size: int, algorithm: str) -> tuple[int, bytes]:
     with path.open("rb") as stream:
         pack = stream.read(max_size + 1)
     end = len(pack) - len(_digest(b"", algorithm))
-    if len(pack) > max_size or end < _HEADER.size:
+    if len(pack) > max_size or end < HEADER.size:
         raise ValueError(f"{path.name} does not have the size of a pack")
-    magic, version, count = _HEADER.unpack_from(pack)
-    if magic != _MAGIC or version != _VERSION:
+    magic, version, count = HEADER.unpack_from(pack)
+    if magic != MAGIC or version != VERSION:
         raise ValueError(f"{path.name} is not a pack")
     if _digest(pack[:end], algorithm) != pack[end:]:
         raise ValueError(f"{path.name} is damaged")
-    return count, pack[_HEADER.size : end]
+    return count, pack[HEADER.size : end]
 
 
 def _digest(data: bytes, algorithm: str) -> bytes:

@@ -1,8 +1,9 @@
-"""A quarantine: a folder of objects beside the repository's own.
+"""A quarantine: objects beside the repository's own.
 
 Nothing of a batch enters the repository's own objects until `adopt`. Results are
-imported and merged in a quarantine, which has the repository's objects as alternates:
-git reads both and writes only to the quarantine.
+imported and merged in a quarantine. Its objects are in memory until something asks for
+its git: from then on each is in a folder too, which has the repository's objects as
+alternates. Git reads both and writes only to that folder.
 """
 
 from __future__ import annotations
@@ -17,12 +18,20 @@ from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 from runner.core import durable
 from runner.core.folders import remove_folder
-from runner.policy.change import Change
-from runner.repo import loose_objects, pack_writer
-from runner.repo.answer_cache import AnswerCache
+from runner.policy.change import GITLINK, Change
+from runner.repo import loose_objects, pack_writer, small_pack
+from runner.repo.answer_cache import AnswerCache, is_full_id
 from runner.repo.batch_process import Content, ObjectInfo, ObjectReader
+from runner.repo.command import Git
 from runner.repo.object_database import ObjectDatabase, WritableDatabase
-from runner.repo.objects import Objects, file_of
+from runner.repo.objects import (
+    NewObjects,
+    Objects,
+    commit_links,
+    file_of,
+    parse_tree,
+    write_loose,
+)
 from runner.repo.origin import alternates
 
 if TYPE_CHECKING:
@@ -30,13 +39,17 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _UNPACK_LIMIT = 100  # objects: git's own default of fetch.unpackLimit
+_MAX_MEMORY = 2**24  # bytes of objects; of more, git makes packs
+_MAX_PACKED = 2**22  # bytes of objects that are packed here
+# Results that are imported together without git, which is faster for more.
+_MAX_PLAIN = 64
+_MAX_LOOSE = 8  # more objects than these are one pack in the folder
 
 
 class Quarantine(WritableDatabase):
-    """The objects of `repository` and those in `folder`; new ones go to `folder`."""
+    """The objects of `repository` and new ones, which `folder` is for."""
 
     def __init__(self, repository: Repository, folder: Path) -> None:
-        _make_object_folder(folder, [repository.object_folder])
         env = {"GIT_OBJECT_DIRECTORY": str(folder)}
         super().__init__(
             repository.git.with_env(env),
@@ -44,11 +57,32 @@ class Quarantine(WritableDatabase):
             repository.answers,
             repository.configuration,
         )
-        self.folder = folder
-        self._repository = repository
+        self._folder, self._repository = folder, repository
+        self._new: dict[str, Content] = {}
+        self._size = 0
+        # whether the folder is made, and has every new object
+        self._is_on_disk = False
+        # whether the folder has packs of which only git knows what is in them
+        self._has_packs = False
         self._objects = Objects(
-            folder, self.configuration.object_format, self.read, self.store_pack
+            self.configuration.object_format, self.read, self._store
         )
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the new objects, for other processes."""
+        self._write_out()
+        return self._folder
+
+    @property
+    def git(self) -> Git:
+        self._write_out()
+        return super().git
+
+    @property
+    def reader(self) -> ObjectReader:
+        self._write_out()
+        return super().reader
 
     def objects(self) -> Objects:
         return self._objects
@@ -56,53 +90,162 @@ class Quarantine(WritableDatabase):
     def remove(self) -> None:
         """Drop every object that was not adopted."""
         # the reader first: it has files of the folder open
-        self.reader.close()
-        remove_folder(self.folder)
+        self._reader.close()
+        self._new.clear()
+        if self._is_on_disk:
+            remove_folder(self._folder)
+
+    # -- new objects --
+
+    def _store(self, objects: NewObjects) -> None:
+        new = {each: Content(*objects[each]) for each in objects}
+        self._new |= new
+        self._size += sum(len(content.data) for content in new.values())
+        if self._is_on_disk:
+            self._write_files(new)
+        if self._size > _MAX_MEMORY:
+            self._write_out()
+            self._has_packs = True
+            self._new.clear()
+            self._size = 0
+
+    def _write_out(self) -> None:
+        """Make the folder, with every object that is in memory."""
+        if not self._is_on_disk:
+            _make_object_folder(self._folder, [self._repository.object_folder])
+            self._is_on_disk = True
+            self._write_files(self._new)
+
+    def _write_files(self, objects: Mapping[str, Content]) -> None:
+        if len(objects) <= _MAX_LOOSE:
+            for object_id, (kind, data) in objects.items():
+                write_loose(self._folder, object_id, kind, data)
+            return
+        algorithm = self.configuration.object_format
+        made = pack_writer.make_indexed_pack(
+            {
+                object_id: pack_writer.make_entry(*content)
+                for object_id, content in objects.items()
+            },
+            algorithm,
+        )
+        file = self._folder / "pack" / f"pack-{made.name}.pack"
+        file.write_bytes(made.pack)
+        file.with_suffix(".idx").write_bytes(made.idx)
+
+    # -- questions --
 
     def infos(self, names: Sequence[str]) -> list[ObjectInfo | None]:
-        repository = self._repository
-        found = self._without_own_process(names, loose_objects.info, repository.infos)
-        return super().infos(names) if found is None else found
+        return self._answers_for(
+            names, self._info, self._repository.infos, super().infos
+        )
 
     def contents(self, names: Sequence[str]) -> list[Content | None]:
-        repository = self._repository
-        read = loose_objects.content
-        found = self._without_own_process(names, read, repository.contents)
-        return super().contents(names) if found is None else found
+        return self._answers_for(
+            names, self._content, self._repository.contents, super().contents
+        )
 
-    def _without_own_process(
+    def _info(self, name: str) -> ObjectInfo | None:
+        content = self._new.get(name)
+        if content is not None:
+            return ObjectInfo(name, content.kind, len(content.data))
+        return loose_objects.info(self._folder, name) if self._is_on_disk else None
+
+    def _content(self, name: str) -> Content | None:
+        if name in self._new:
+            return self._new[name]
+        return loose_objects.content(self._folder, name) if self._is_on_disk else None
+
+    def _answers_for(
         self,
         names: Sequence[str],
-        read: Callable[[Path, str], T | None],
-        ask: Callable[[Sequence[str]], Sequence[T | None]],
-    ) -> list[T | None] | None:
-        """The answers, where all that is asked for is in a file of its own or in the
-        repository, whose reader runs already. None: ask a process of the quarantine.
+        known: Callable[[str], T | None],
+        ask_repository: Callable[[Sequence[str]], Sequence[T | None]],
+        ask_own_git: Callable[[Sequence[str]], Sequence[T | None]],
+    ) -> list[T | None]:
+        """The answers, without a process of the quarantine where all that is asked for
+        is known or in the repository, whose reader runs already.
         """
-        if self.reader.is_running or self._has_packs():
-            return None
-        found = {name: read(self.folder, name) for name in names}
+        found = {name: known(name) for name in names}
         others = [name for name in names if found[name] is None]
-        answers = ask(others) if others else []
-        if None in answers:
-            return None
-        found |= dict(zip(others, answers, strict=True))
+        if others:
+            if self._reader.is_running or self._has_packs:
+                answers = ask_own_git(others)
+            else:
+                answers = ask_repository(others)
+                if None in answers and not self._has_no_other(others):
+                    answers = ask_own_git(others)
+            found |= dict(zip(others, answers, strict=True))
         return [found[name] for name in names]
 
-    def _has_packs(self) -> bool:
-        return any((self.folder / "pack").iterdir())
+    def _has_no_other(self, names: Sequence[str]) -> bool:
+        """Whether none of the names can stand for an object that is not in memory."""
+        return not self._is_on_disk and all(map(is_full_id, names))
+
+    def _first_match(
+        self, names: Sequence[str], match: Callable[[Iterator[bytes]], T | None]
+    ) -> tuple[str, T] | None:
+        if not self._new.keys() >= set(names):
+            return super()._first_match(names, match)
+        for name in names:
+            found = match(iter([self._new[name].data]))
+            if found is not None:
+                return name, found
+        return None
+
+    # -- packs of results --
 
     def import_pack(self, pack: Path, max_bytes: int) -> None:
         """Import an untrusted pack of at most `max_bytes`, every object checked.
 
         Raises GitFailed if one of them is not what git itself would write.
         """
+        objects = self._plain_objects(pack, max_bytes)
+        if objects is not None:
+            self._store(objects)
+            return
         argv = ["index-pack", "--strict", "--fsck-objects", "--fix-thin", "--stdin"]
         with pack.open("rb") as stream:
             # Files are read here and adopted as they are, without further processes.
             if _number_of_objects(stream) < _UNPACK_LIMIT:
                 argv = ["unpack-objects", "-q", "--strict"]
+            else:
+                self._has_packs = True
             self.git.run([*argv, f"--max-input-size={max_bytes}"], stdin=stream)
+
+    def _plain_objects(self, pack: Path, max_bytes: int) -> NewObjects | None:
+        """The new objects of an untrusted pack if it is small, all of them are plain, and
+        what they name is there; None if git should be asked.
+        """
+        with pack.open("rb") as stream:
+            data = stream.read(small_pack.MAX_PACK_BYTES + 1)
+        if len(data) > max_bytes:
+            return None
+        objects = small_pack.read(data, self.configuration.object_format)
+        links = small_pack.links(objects) if objects is not None else None
+        if objects is None or links is None:
+            return None
+        outside = list(links.outside)
+        for info, name in zip(self.infos(outside), outside, strict=True):
+            if info is None or info.kind != links.outside[name]:
+                return None
+        # An object that is there already stays. One of the same id with another content
+        # is an attack, for which git has an error.
+        there = [info.object_id for info in self.infos(list(objects)) if info]
+        contents = self.contents(there)
+        if any(
+            objects[name] != each for name, each in zip(there, contents, strict=True)
+        ):
+            return None
+        inside = {name: objects[name] for name in links.attributes & objects.keys()}
+        elsewhere = self.blobs(list(links.attributes - inside.keys()))
+        for attributes in (
+            *(each.data for each in inside.values()),
+            *elsewhere.values(),
+        ):
+            if not small_pack.are_plain_attributes(attributes):
+                return None
+        return {name: objects[name] for name in objects.keys() - set(there)}
 
     def import_packs(
         self, packs: Mapping[str, tuple[Path, int]], base: str
@@ -115,6 +258,9 @@ class Quarantine(WritableDatabase):
         then nothing of them is imported: a bad object of one pack would otherwise pass
         as one that is there when another is looked at alone.
         """
+        changes = self._import_plain(packs, base)
+        if changes is not None:
+            return changes
         trees = list(packs)
         with self._staging() as staging:
             with tempfile.TemporaryFile(dir=staging.folder) as joined:
@@ -144,7 +290,25 @@ class Quarantine(WritableDatabase):
             )
             changes = staging.changes_to(base, trees)
             staging.move_packs(self.folder)
+            self._has_packs = True
             return changes
+
+    def _import_plain(
+        self, packs: Mapping[str, tuple[Path, int]], base: str
+    ) -> list[list[Change]] | None:
+        """`import_packs` of small packs with plain objects; None if git should be asked."""
+        if len(packs) > _MAX_PLAIN:
+            return None
+        new: dict[str, tuple[str, bytes]] = {}
+        for tree, (pack, size) in packs.items():
+            objects = self._plain_objects(pack, size)
+            if objects is None:
+                return None
+            if tree not in objects and not self.is_tree(tree):
+                return None
+            new |= objects
+        self._store(new)
+        return [self.changes(base, tree) for tree in packs]
 
     @contextmanager
     def _staging(self) -> Iterator[_Staging]:
@@ -156,15 +320,81 @@ class Quarantine(WritableDatabase):
             staging.reader.close()
             remove_folder(folder)
 
-    def adopt(self, tips: Sequence[str], known: Sequence[str]) -> None:
+    # -- what stays --
+
+    def adopt(
+        self, tips: Sequence[str], known: Sequence[str], *, packed: bool = False
+    ) -> None:
         """Move what the tips reach into the repository's own objects, except what the
         commits or trees `known` reach.
+
+        `packed`: as a pack, by a run that joins its packs at its end. Otherwise few
+        objects become files of their own.
         """
         if not tips:
             return
-        if not self._has_packs() and not self.configuration.is_shared:
-            self._adopt_files(loose_objects.reachable(self.folder, tips))
+        if self._has_packs or self.configuration.is_shared:
+            self._adopt_by_git(tips, known)
             return
+        sizes = self._reachable(tips)
+        if packed and sum(sizes.values()) <= _MAX_PACKED:
+            objects = dict(zip(sizes, self.read(list(sizes)), strict=True))
+            self._repository.own_packs.add(objects)
+        else:
+            self._adopt_files(sizes)
+
+    def _reachable(self, tips: Iterable[str]) -> dict[str, int]:
+        """The ids of the new objects that the tips reach, with their sizes in bytes. What
+        an object elsewhere reaches is not looked for.
+        """
+        found: dict[str, int] = {}
+        waiting = list(tips)
+        while waiting:
+            object_id = waiting.pop()
+            info = self._info(object_id) if object_id not in found else None
+            if info is None:
+                continue
+            found[object_id] = info.size
+            if info.kind != "blob":  # the only ones that may be large
+                waiting += self._links(object_id)
+        return found
+
+    def _links(self, object_id: str) -> list[str]:
+        """The ids that a new commit or tree names."""
+        content = self._content(object_id)
+        assert content is not None
+        if content.kind == "tree":
+            entries = parse_tree(content.data, len(object_id) // 2)
+            return [each for _, (mode, each) in entries if mode != GITLINK]
+        return [each for _, each in commit_links(content.data)]
+
+    def _adopt_files(self, object_ids: Iterable[str]) -> None:
+        durable.checkpoint("before objects")
+        objects = self._repository.object_folder
+        new = [
+            object_id
+            for object_id in sorted(object_ids)
+            if not file_of(objects, object_id).exists()
+        ]
+        folder = self.folder
+        for object_id in new:
+            if object_id in self._new:  # it may be in a pack there
+                write_loose(folder, object_id, *self._new[object_id])
+        files = [file_of(folder, object_id) for object_id in new]
+        durable.sync_files(files)
+        for file in files:
+            target = objects / file.parent.name
+            if not target.exists():
+                target.mkdir(exist_ok=True)
+                # A repository that a group shares is writable for the group.
+                shutil.copymode(objects, target)
+            durable.move(file, target / file.name)
+        # once for all renames; git itself does not even do that
+        folders = {objects / file.parent.name for file in files}
+        durable.sync_files([objects, *sorted(folders)])
+        durable.checkpoint("after objects")
+
+    def _adopt_by_git(self, tips: Sequence[str], known: Sequence[str]) -> None:
         revisions = "".join(f"{tip}\n" for tip in tips)
         revisions += "".join(f"^{commit}\n" for commit in known)
         with tempfile.TemporaryFile(dir=self._repository.private_folder()) as pack:
@@ -190,27 +420,6 @@ class Quarantine(WritableDatabase):
             changed = [path for path in after if after[path] != before.get(path)]
             durable.sync_files([self._repository.object_folder, *changed])
             durable.checkpoint("after objects")
-
-    def _adopt_files(self, object_ids: Iterable[str]) -> None:
-        durable.checkpoint("before objects")
-        objects = self._repository.object_folder
-        files = [
-            file_of(self.folder, object_id)
-            for object_id in sorted(object_ids)
-            if not file_of(objects, object_id).exists()
-        ]
-        durable.sync_files(files)
-        for file in files:
-            target = objects / file.parent.name
-            if not target.exists():
-                target.mkdir(exist_ok=True)
-                # A repository that a group shares is writable for the group.
-                shutil.copymode(objects, target)
-            durable.move(file, target / file.name)
-        # once for all renames; git itself does not even do that
-        folders = {objects / file.parent.name for file in files}
-        durable.sync_files([objects, *sorted(folders)])
-        durable.checkpoint("after objects")
 
 
 class _Staging(ObjectDatabase):

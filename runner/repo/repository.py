@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from secrets import token_hex
 from typing import TYPE_CHECKING
 
 from runner.core import durable
@@ -21,7 +22,8 @@ from runner.repo.command import (
 from runner.repo.configuration import Configuration
 from runner.repo.discovery import discover
 from runner.repo.object_database import WritableDatabase, folders_of
-from runner.repo.objects import Objects, commit_links, read_only
+from runner.repo.objects import Objects, commit_links, read_only, stored_in
+from runner.repo.own_packs import OwnPacks
 
 if TYPE_CHECKING:
     from runner.repo.origin import Origin
@@ -66,6 +68,7 @@ class Repository(WritableDatabase):
         super().__init__(
             git, ObjectReader(self.own_git), self.answers, Configuration(git)
         )
+        self.own_packs = OwnPacks(self)
         self._ref_updater = RefUpdater(self.own_git.with_config("core.fsync=all"))
 
     @property
@@ -296,13 +299,11 @@ class Repository(WritableDatabase):
 
     def objects(self) -> Objects:
         # A new one each time: it caches trees, and the repository lives long.
-        return Objects(
-            self.object_folder,
-            self.configuration.object_format,
-            self.read,
-            self.store_pack,
-            write_file=self._write_object,
+        algorithm = self.configuration.object_format
+        store = stored_in(
+            self.object_folder, algorithm, self.store_pack, self._write_object
         )
+        return Objects(algorithm, self.read, store)
 
     def _write_object(self, path: Path, data: bytes) -> None:
         """Write an object where other processes read: it is there whole or not at all."""
@@ -329,12 +330,10 @@ class Repository(WritableDatabase):
     @contextmanager
     def quarantine(self) -> Iterator[Quarantine]:
         """A quarantine that is gone when the block ends; `adopt` what is to stay."""
-        import tempfile
-
         from runner.repo.quarantine import Quarantine
 
-        folder = tempfile.mkdtemp(prefix="quarantine-", dir=self.private_folder())
-        quarantine = Quarantine(self, Path(folder))
+        folder = self.private_folder() / f"quarantine-{token_hex(8)}"
+        quarantine = Quarantine(self, folder)
         try:
             yield quarantine
         finally:

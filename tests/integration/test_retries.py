@@ -237,7 +237,7 @@ def test_work_that_is_gone_or_may_not_land_any_more_is_left_out_with_the_reason(
     kept_by = {line.split()[1]: line.split()[0] for line in refs.splitlines()}
     project.git("update-ref", "-d", kept_by[gone])
     project.git("reflog", "expire", "--expire=now", "--all")
-    project.git("prune", "--expire=now")
+    project.git("gc", "-q", "--prune=now")
     settings = (project.root / "fanin.yml").read_text()
     settings = settings.replace("agent:\n", "agent:\n  env: [SINCE]\n")
     more = "protected: [l]\nlimits: {files: 2}\n"

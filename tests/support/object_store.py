@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from runner.repo.objects import Objects
+from runner.repo.objects import Objects, stored_in
 
 REGULAR = "100644"
 
@@ -26,7 +26,8 @@ class Store:
         self.where, self.questions, self.packs = where, list[Sequence[str]](), 0
         if not (where / "HEAD").exists():
             git(where, "init", "-q", "--bare", str(where))
-        self.objects = Objects(where / "objects", "sha1", self.read, self.store)
+        store = stored_in(where / "objects", "sha1", self.store)
+        self.objects = Objects("sha1", self.read, store)
 
     def read(self, ids: Sequence[str]) -> list[tuple[str, bytes]]:
         self.questions.append(ids)

@@ -8,8 +8,12 @@ from pathlib import Path
 import pytest
 
 from runner.core.errors import GitFailed
-from runner.repo import pack_writer
+from runner.policy.redaction import Secrets
+from runner.repo import pack_writer, small_pack
+from runner.repo import quarantine as quarantine_module
+from runner.repo.batch_process import Content
 from runner.repo.command import Git, isolated_git
+from runner.repo.quarantine import Quarantine
 from runner.repo.repository import Repository
 
 
@@ -48,9 +52,10 @@ def test_of_an_imported_pack_only_what_the_tip_reaches_is_adopted_without_a_proc
         names = [kept[1], dropped[1], tree, other.objects().tree(tree)[b"folder"][1]]
         pack = tmp_path / "pack"
         pack.write_bytes(pack_writer.make_pack(other.read(names), "sha1"))
+    assert repo.infos([base])  # its reader runs
+    monkeypatch.setattr(Git, "_start", None)
     with repo.quarantine() as quarantine:
         quarantine.import_pack(pack, pack.stat().st_size + 1)
-        monkeypatch.setattr(Git, "_start", None)
         assert quarantine.is_tree(tree)
         commit = quarantine.commit_tree(tree, [base], "new\n")
         assert [change.path for change in quarantine.changes(base, commit)] == [
@@ -74,3 +79,157 @@ def test_a_broken_object_of_a_small_pack_is_refused(tmp_path: Path) -> None:
         pack.write_bytes(pack_writer.make_pack([("tree", tree)], "sha1"))
         with repo.quarantine() as quarantine, pytest.raises(GitFailed):
             quarantine.import_pack(pack, pack.stat().st_size + 1)
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Repository:
+    folder = tmp_path / "repo"
+    folder.mkdir()
+    isolated_git(folder).run(["init", "-q", "-b", "main"])
+    return Repository(folder, os.environ)
+
+
+def start(repo: Repository) -> str:
+    return repo.commit_tree(repo.objects().write("tree", b""), [], "start\n")
+
+
+def pack_file(
+    repo: Repository, *objects: tuple[str, bytes], name: str = "pack"
+) -> Path:
+    file = repo.root / name
+    file.write_bytes(pack_writer.make_pack(objects, "sha1"))
+    return file
+
+
+def commits(quarantine: Quarantine, base: str, count: int) -> list[str]:
+    """Commits that each add a file of their own, one on top of the other."""
+    made = []
+    for number in range(count):
+        blob = quarantine.write_blob(b"%d\n" % number)
+        tree = quarantine.write_tree(base, {f"folder/{number}": blob})
+        base = quarantine.commit_tree(tree, [base], f"{number}\n")
+        made.append(base)
+    return made
+
+
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("max_memory", [2**24, 600])
+@pytest.mark.parametrize("git_is_asked", [True, False])
+def test_what_the_tip_reaches_is_adopted_wherever_the_quarantine_has_it(
+    repo: Repository,
+    monkeypatch: pytest.MonkeyPatch,
+    packed: bool,
+    max_memory: int,
+    git_is_asked: bool,
+) -> None:
+    monkeypatch.setattr(quarantine_module, "_MAX_MEMORY", max_memory)
+    base = start(repo)
+    with repo.quarantine() as quarantine:
+        *made, dropped = commits(quarantine, base, 5)
+        if git_is_asked:
+            shown = quarantine.git.text(["log", "--format=%s", made[-1]])
+            assert shown.split() == ["3", "2", "1", "0", "start"]
+        made += commits(quarantine, made[-1], 1)
+        assert quarantine.git.status(["cat-file", "-e", made[-1]]) == 0
+        assert repo.infos([made[-1]]) == [None]
+        quarantine.adopt([made[-1]], [base], packed=packed)
+    assert list((repo.git_dir / "fanin").iterdir()) == []
+    assert repo.infos([dropped]) == [None]
+    repo.git.run(["update-ref", "refs/heads/main", made[-1]])
+    repo.git.run(["fsck", "--strict"])
+
+
+def test_nothing_is_written_until_git_is_asked(repo: Repository) -> None:
+    base = start(repo)
+    with repo.quarantine() as quarantine:
+        [commit] = commits(quarantine, base, 1)
+        assert quarantine.changes(base, commit)[0].path == "folder/0"
+        assert quarantine.infos(["12" * 20]) == [None]
+        assert list((repo.git_dir / "fanin").iterdir()) == []
+        # more than a few are a pack there
+        commits(quarantine, commit, 4)
+        assert quarantine.git.status(["cat-file", "-e", commit]) == 0
+    assert list((repo.git_dir / "fanin").iterdir()) == []
+
+
+def test_a_plain_pack_that_names_what_is_not_there_is_refused(
+    repo: Repository,
+) -> None:
+    blob = repo.write_blob(b"x\n")[1]
+    for mode, object_id in (("100644", "12" * 20), ("40000", blob)):
+        tree = mode.encode() + b" a\0" + bytes.fromhex(object_id)
+        pack = pack_file(repo, ("tree", tree))
+        with repo.quarantine() as quarantine, pytest.raises(GitFailed):
+            quarantine.import_pack(pack, pack.stat().st_size + 1)
+
+
+def test_attributes_that_git_refuses_are_refused_wherever_they_are(
+    repo: Repository,
+) -> None:
+    data = b"*" * 3_000 + b" text\n"
+    tree = b"100644 .gitattributes\0" + bytes.fromhex(repo.write_blob(data)[1])
+    for objects in ([("tree", tree)], [("tree", tree), ("blob", data)]):
+        pack = pack_file(repo, *objects)
+        with repo.quarantine() as quarantine, pytest.raises(GitFailed):
+            quarantine.import_pack(pack, pack.stat().st_size + 1)
+
+
+def test_an_object_that_is_there_already_is_not_replaced(
+    repo: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blob = repo.write_blob(b"x\n")[1]
+    # what no pack can have without a collision
+    monkeypatch.setattr(
+        small_pack, "read", lambda *_: {blob: Content("blob", b"another\n")}
+    )
+    pack = pack_file(repo, ("blob", b"x\n"))
+    with repo.quarantine() as quarantine:
+        quarantine.import_pack(pack, pack.stat().st_size + 1)
+        assert quarantine.contents([blob]) == [Content("blob", b"x\n")]
+
+
+def test_plain_packs_are_imported_together_only_if_each_is_whole(
+    repo: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = start(repo)
+    with repo.quarantine() as other:
+        trees = [other.tree(commit) for commit in commits(other, base, 2)]
+        packs = {}
+        for tree in trees:
+            inner = other.objects().tree(tree)[b"folder"][1]
+            objects = other.read([tree, inner])
+            if tree == trees[0]:
+                objects += [("blob", b"0\n")]
+            pack = pack_file(repo, *objects, name=tree)
+            packs[tree] = (pack, pack.stat().st_size)
+    first, second = packs.items()
+    base_tree = repo.tree(base)
+    with repo.quarantine() as quarantine:
+        # the second one's blob "0" is in no pack but the first
+        with pytest.raises(GitFailed):
+            quarantine.import_pack(second[1][0], second[1][1] + 1)
+        assert quarantine.infos(list(packs)) == [None, None]
+    with repo.quarantine() as quarantine:
+        [blob] = [quarantine.write_blob(b"1\n")]
+        changes = quarantine.import_packs(dict([first]), base_tree)
+        assert [[each.path for each in one] for one in changes] == [["folder/0"]]
+        monkeypatch.setattr(Git, "_start", None)
+        changes = quarantine.import_packs(dict([first, second]), base_tree)
+        assert [len(one) for one in changes] == [1, 2]
+        assert blob[1] in {each.new[1] for each in changes[1] if each.new}
+
+
+def test_a_secret_in_a_new_file_is_found_without_a_process(
+    repo: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = start(repo)
+    secrets = Secrets({"a-long-secret-value": "KEY"})
+    with repo.quarantine() as quarantine:
+        clean, _ = commits(quarantine, base, 2)
+        blob = quarantine.write_blob(b"key: a-long-secret-value\n")
+        tree = quarantine.write_tree(clean, {"config": blob})
+        monkeypatch.setattr(Git, "_start", None)
+        changes = quarantine.changes(base, tree)
+        assert quarantine.first_secret(changes, secrets) == ("config", "KEY")
+        changes = quarantine.changes(base, clean)
+        assert quarantine.first_secret(changes, secrets) is None

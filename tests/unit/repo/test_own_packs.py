@@ -1,0 +1,125 @@
+"""The packs that a run adds are git's own to the byte, and joined before they are many."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from runner.repo import own_packs, pack_writer
+from runner.repo.command import isolated_git
+from runner.repo.objects import object_id_of
+from runner.repo.repository import Repository
+
+Objects = dict[str, tuple[str, bytes]]
+
+
+def repository(folder: Path, object_format: str = "sha1") -> Repository:
+    folder.mkdir(exist_ok=True)
+    argv = ["init", "-q", "-b", "main", f"--object-format={object_format}"]
+    isolated_git(folder).run(argv)
+    return Repository(folder, os.environ)
+
+
+def blobs(*texts: str, algorithm: str = "sha1") -> Objects:
+    contents = [text.encode() for text in texts]
+    return {object_id_of("blob", data, algorithm): ("blob", data) for data in contents}
+
+
+def packs(repo: Repository) -> list[Path]:
+    return sorted((repo.object_folder / "pack").glob("*.pack"))
+
+
+def are_readable(repo: Repository, objects: Objects) -> bool:
+    """Whether a git that starts now has all of the objects."""
+    fresh = Repository(repo.root, os.environ)
+    return fresh.contents(list(objects)) == list(objects.values())
+
+
+@pytest.mark.parametrize("algorithm", ["sha1", "sha256"])
+def test_a_pack_and_its_index_are_those_that_git_makes(
+    tmp_path: Path, algorithm: str
+) -> None:
+    repo = repository(tmp_path / "repo", algorithm)
+    objects = blobs("", "x" * 70_000, *map(str, range(300)), algorithm=algorithm)
+    repo.own_packs.add(objects)
+    [pack] = packs(repo)
+    index = tmp_path / "index"
+    argv = ["index-pack", f"--object-format={algorithm}", "-o", str(index), str(pack)]
+    isolated_git(tmp_path).run(argv)
+    assert pack.with_suffix(".idx").read_bytes() == index.read_bytes()
+    assert are_readable(repo, objects)
+    repo.git.run(["fsck", "--strict"])
+    assert list((repo.git_dir / "fanin").iterdir()) == []
+
+
+def test_packs_are_joined_before_they_are_many_and_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(own_packs, "_MAX_PACKS", 4)
+    repo = repository(tmp_path)
+    objects: Objects = {}
+    counts = []
+    for number in range(10):
+        new = blobs(f"{number}", "in each pack")
+        objects |= new
+        repo.own_packs.add(new)
+        # through a process that has read the packs which are joined later
+        assert repo.contents(list(objects)) == list(objects.values())
+        counts.append(len(packs(repo)))
+    assert counts == [1, 2, 3, 1, 2, 3, 4, 2, 3, 4]
+    repo.own_packs.close()
+    assert len(packs(repo)) == 1
+    assert len(list(packs(repo)[0].parent.iterdir())) == 2
+    assert are_readable(repo, objects)
+    repo.git.run(["fsck", "--strict"])
+
+
+def test_only_packs_that_were_added_and_are_still_there_are_joined(
+    tmp_path: Path,
+) -> None:
+    repo = repository(tmp_path)
+    persons = pack_writer.make_pack([("blob", b"a person's")], "sha1")
+    repo.store_pack(persons)
+    [other] = packs(repo)
+    objects = blobs("one", "two", "three", "four")
+    for object_id, content in objects.items():
+        repo.own_packs.add({object_id: content})
+    gone, kept, *_ = (each for each in packs(repo) if each != other)
+    kept.with_suffix(".keep").touch()
+    lost = repo.own_packs._read(gone)
+    # as `git gc` does, which has made another pack by then
+    gone.unlink()
+    repo.own_packs.close()
+    assert {other, kept} < set(packs(repo))
+    assert len(packs(repo)) == 3
+    there = {each: objects[each] for each in objects.keys() - lost.keys()}
+    assert are_readable(repo, there)
+
+
+def test_a_damaged_pack_is_not_joined(tmp_path: Path) -> None:
+    repo = repository(tmp_path)
+    for text in ("one", "two", "three"):
+        repo.own_packs.add(blobs(text))
+    [damaged, *_] = packs(repo)
+    data = bytearray(damaged.read_bytes())
+    data[14] ^= 1
+    damaged.chmod(0o644)
+    damaged.write_bytes(data)
+    repo.own_packs.close()
+    assert damaged in packs(repo)
+    assert len(packs(repo)) == 2
+
+
+def test_a_pack_that_is_not_valid_is_refused() -> None:
+    made = pack_writer.make_indexed_pack(
+        {
+            object_id: pack_writer.make_entry(*content)
+            for object_id, content in blobs("a").items()
+        },
+        "sha1",
+    )
+    other = pack_writer.make_indexed_pack({}, "sha1")
+    with pytest.raises(ValueError, match="index"):
+        pack_writer.read_entries(made.pack, other.idx, "sha1")
