@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from runner.local.context import RunContext
     from runner.plan.snapshot import Snapshot
 
-# keeps a batch's base from being collected while its results are on the way
+# Those below keep the base of a run's batch from being collected while its results are
+# on the way.
 BASES = "refs/fanin/base"
 
 
@@ -38,6 +39,8 @@ class BatchSchedule:
         self._rounds = 0
         # those of limits.max_rounds: asking whether a limit has reset is not one
         self._counted_rounds = 0
+        # one for all batches: a new ref takes three files and two folders
+        self._base_ref = f"{BASES}/{context.run}"
 
     def run(self, snapshot: Snapshot) -> str | None:
         """Run batches from `snapshot` on; why it stopped although tasks may be ready.
@@ -45,6 +48,13 @@ class BatchSchedule:
         None: nothing can start now, or the run is to stop. May be called again after a
         pause (`RunAccount.pause`).
         """
+        rounds = self._rounds
+        stop_reason = self._run_batches(snapshot)
+        if self._rounds > rounds:
+            self._context.repo.delete_ref(self._base_ref)
+        return stop_reason
+
+    def _run_batches(self, snapshot: Snapshot) -> str | None:
         context, account = self._context, self._account
         limit = context.settings.limits.max_rounds
         while self._counted_rounds < limit:
@@ -90,15 +100,12 @@ class BatchSchedule:
     def _run_batch(self, manifest: Manifest) -> str | None:
         """Run and land one batch; why no other batch should start, or None."""
         context = self._context
-        base_ref = f"{BASES}/{manifest.batch}"
         # Before the first agent starts: after a crash the journal says what to end.
         context.journal.open(manifest)
-        context.repo.set_ref(base_ref, manifest.base)
+        context.repo.set_ref(self._base_ref, manifest.base)
         context.observer.batch_chosen(manifest)
         self._run_attempts(manifest)
-        stop_reason = merge_batch(context, self._account, manifest, self._scratch)
-        context.repo.delete_ref(base_ref)
-        return stop_reason
+        return merge_batch(context, self._account, manifest, self._scratch)
 
     def _run_attempts(self, manifest: Manifest) -> None:
         """Run every task of the batch to its end, whatever happens to the others."""
@@ -129,7 +136,10 @@ def merge_batch(
         event = failed_event(manifest, context.lander.branch, fan_in)
         context.journal.record_all([event])
     else:
-        context.journal.record("fanned-in", run=manifest.run, round=manifest.round)
+        # Not durable at once: a batch that is merged again lands nothing, as its results
+        # are stale then. The next batch, or the end of the run, makes it so.
+        event = {"event": "fanned-in", "run": manifest.run, "round": manifest.round}
+        context.journal.record_all([event], synced=False)
     context.observer.batch_merged(manifest, fan_in, context.lander.branch)
     if fan_in.commits:
         context.publish()
