@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from secrets import token_hex
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from runner.attempt import included_files, workspace
@@ -243,7 +244,11 @@ def _run_task(
     started = now()
     folder = results / entry.folder
     attempt = result_folder.Attempt(
-        batch=manifest.batch, task=entry.task.id, attempt=entry.attempt, started=started
+        batch=manifest.batch,
+        task=entry.task.id,
+        attempt=entry.attempt,
+        started=started,
+        cookie=token_hex(16),
     )
     result_folder.begin(folder, attempt)
     workspace_folder = scratch / f"{manifest.batch}-{entry.folder}"

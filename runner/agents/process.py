@@ -140,7 +140,7 @@ def run(
     timeout: float,
     idle_timeout: float | None = None,
     cancel: threading.Event | None = None,
-    on_start: Callable[[str], object] = lambda _: None,
+    cookie: str | None = None,
     echo: Callable[[bytes], object] | None = None,
     stdout: Path | None = None,
     stream: Stream | None = None,
@@ -151,8 +151,8 @@ def run(
 
     timeout, idle_timeout: limits in seconds, in all and without output.
     cancel: stops the program when set.
-    on_start: gets the cookie before the program starts, so that processes which outlive
-        a crash of fanin can be found.
+    cookie: marks its processes, so that those which outlive a crash of fanin can be
+        found. The caller has written it down, or has none.
     log: gets all output, masked and as it arrives; its start and its end are kept. If
         it cannot be written, the program goes on.
     echo: gets the masked output as it arrives.
@@ -161,8 +161,7 @@ def run(
     secrets: masked in the log, in the tail and in what `echo` gets.
     walled: the walls around it.
     """
-    cookie = token_hex(16)
-    on_start(cookie)
+    cookie = cookie or new_cookie()
     started = time.monotonic()
     with ExitStack() as files:
         # Without a buffer, so that it can be followed and survives a crash.
@@ -667,6 +666,11 @@ def _end_group(child: _Program) -> None:
         # so this reaches no other group.
         os.killpg(child.pid, signal.SIGKILL)
     child.wait()
+
+
+def new_cookie() -> str:
+    """A cookie that nobody can know before."""
+    return token_hex(16)
 
 
 def kill_by_cookie(cookie: str) -> None:

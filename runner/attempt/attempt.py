@@ -9,7 +9,6 @@ import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -263,17 +262,11 @@ def _set_up(attempt: _Attempt, setup: SetupCommand) -> Failure | None:
         attempt.folder / preparation.LOG,
         attempt.context.environ_for_setup,
         attempt.context.slot,
-        partial(_record_cookie, attempt),
+        attempt.record.cookie,
         attempt.context.cancel,
         attempt.secrets,
         attempt.context.walls,
     )
-
-
-def _record_cookie(attempt: _Attempt, cookie: str) -> None:
-    # the next run finds by it what outlives a crash
-    record = attempt.record.model_copy(update={"cookie": cookie})
-    result_folder.begin(attempt.folder, record)
 
 
 def _run_agent(
@@ -315,7 +308,7 @@ def _run_agent(
         idle_timeout=settings.idle_timeout,
         cancel=context.cancel,
         echo=context.echo,
-        on_start=partial(_record_cookie, attempt),
+        cookie=attempt.record.cookie,
         stdout=attempt_folder.stdout if settings.preset else None,
         stream=_stream_of(agent, context),
         secrets=attempt.secrets,

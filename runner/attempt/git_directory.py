@@ -6,18 +6,19 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runner.core.errors import GitFailed
 from runner.core.folders import remove_folder
 from runner.repo.command import AUTHOR, isolated_git
-from runner.repo.origin import Origin, alternates
+from runner.repo.origin import Origin, alternates, quoted_path
 
 # git makes them when it needs them
-_ON_DEMAND = ("objects/pack", "refs/heads", "refs/tags")
-_SHALLOW = "shallow"
+_ON_DEMAND = ("objects/info", "objects/pack", "refs/heads", "refs/tags")
+_SHALLOW, _EXCLUDES = "shallow", "info/exclude"
+_BORROWED = (_SHALLOW, _EXCLUDES)
 _NAME, _EMAIL = "fanin agent", AUTHOR["GIT_AUTHOR_EMAIL"]
 # Of the commits that an agent makes in its checkout, as git writes authors.
 AGENT_IDENTITY = f"{_NAME} <{_EMAIL}>"
@@ -29,11 +30,12 @@ class Seed:
     """The contents of a git directory that borrows an origin's objects and ignore files.
 
     They are in memory and not on the disk, where every agent of the run could change
-    what the next ones are given.
+    what the next ones are given. `objects` are the origin's folders of objects.
     """
 
     folders: tuple[str, ...]
     files: Mapping[str, bytes]
+    objects: tuple[Path, ...] = ()
 
     @classmethod
     def of(cls, origin: Origin, scratch: Path) -> Seed:
@@ -55,7 +57,7 @@ class Seed:
 
     @classmethod
     def _read(cls, git_dir: Path) -> Seed:
-        folders, files = {"info", "objects/info"}, {}
+        folders, files = set(), {}
         for path in git_dir.rglob("*"):
             name = str(path.relative_to(git_dir))
             if name in _ON_DEMAND:
@@ -68,8 +70,20 @@ class Seed:
 
     def borrowing(self, origin: Origin) -> Seed:
         """The same for another origin with the same object format."""
-        files = {name: self.files[name] for name in self.files if name != _SHALLOW}
-        return replace(self, files={**files, **_borrowed(origin)})
+        files = {name: self.files[name] for name in self.files if name not in _BORROWED}
+        return replace(
+            self,
+            files={**files, **_borrowed(origin)},
+            objects=(origin.git_dir / "objects", *origin.objects),
+        )
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables with which git finds the origin's objects in a directory that
+        `write` has made.
+        """
+        folders = [os.fsdecode(quoted_path(each, b'":\\')) for each in self.objects]
+        return {"GIT_ALTERNATE_OBJECT_DIRECTORIES": os.pathsep.join(folders)}
 
     def write(
         self, git_dir: Path, further_files: Mapping[str, bytes] | None = None
@@ -78,12 +92,12 @@ class Seed:
 
         Raises GitFailed if the disk does not take it.
         """
-        parent = str(git_dir)
+        top = str(git_dir)
         files = {**self.files, **(further_files or {})}
         try:
             git_dir.mkdir(parents=True)
-            for name in self.folders:  # parents come first
-                os.mkdir(f"{parent}/{name}")  # noqa: PTH102 - a Path for each takes twice as long
+            for name in _with_parents([*self.folders, *_folders_of(files)]):
+                os.mkdir(f"{top}/{name}")  # noqa: PTH102 - a Path for each takes twice as long
             for name, data in files.items():
                 (git_dir / name).write_bytes(data)
         except OSError as error:
@@ -97,21 +111,41 @@ class Seed:
             "config": self.files["config"] + _AGENT,
             "HEAD": f"ref: refs/heads/{branch}\n".encode(),
             "packed-refs": f"{header}{commit} refs/heads/{branch}\n".encode(),
+            "objects/info/alternates": alternates(self.objects),
+            # a program may add to it
+            _EXCLUDES: self.files.get(_EXCLUDES, b""),
         }
         self.write(git_dir, further_files)
 
 
 def _borrowed(origin: Origin) -> dict[str, bytes]:
-    """The files by which a git directory uses the origin's objects and ignore files."""
+    """The files by which a git directory uses the origin's ignore files."""
     # The last pattern in the file wins, as the repository's own exclude file does in git.
     excludes = [*origin.excludes, origin.git_dir / "info" / "exclude"]
     patterns = [path.read_bytes() for path in excludes if path.is_file()]
-    folders = [origin.git_dir / "objects", *origin.objects]
-    files = {
-        "info/exclude": b"\n".join(patterns),
-        "objects/info/alternates": alternates(folders),
-    }
+    files = {}
+    if any(map(_has_patterns, patterns)):
+        files[_EXCLUDES] = b"\n".join(patterns)
     shallow = origin.git_dir / _SHALLOW
     if shallow.exists():  # a clone without its history, as on GitHub Actions
         files[_SHALLOW] = shallow.read_bytes()
     return files
+
+
+def _has_patterns(text: bytes) -> bool:
+    """Whether an ignore file has more than comments, such as those that git puts there."""
+    lines = text.splitlines()
+    return any(line.strip() and not line.startswith(b"#") for line in lines)
+
+
+def _folders_of(files: Iterable[str]) -> list[str]:
+    return [name.rpartition("/")[0] for name in files if "/" in name]
+
+
+def _with_parents(folders: Iterable[str]) -> list[str]:
+    """The folders and those that they are in, parents first."""
+    names = set()
+    for folder in folders:
+        parts = folder.split("/")
+        names |= {"/".join(parts[: end + 1]) for end in range(len(parts))}
+    return sorted(names)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -52,7 +52,7 @@ def run_setup(
     log: Path,
     environ: Mapping[str, str],
     slot: int,
-    on_start: Callable[[str], object],
+    cookie: str | None,
     cancel: threading.Event | None = None,
     secrets: Secrets | None = None,
     walls: Walls = NO_WALLS,
@@ -60,9 +60,9 @@ def run_setup(
 ) -> Failure | None:
     """Run the command in `checkout`. Returns why it failed, None if it did not.
 
-    A failure is the machine's, so it costs the task no attempt. `on_start` gets the
-    cookie of its processes. `secrets` are masked in its output, besides its own. Within
-    the `walls` it can read the folders `objects` of git objects.
+    A failure is the machine's, so it costs the task no attempt. `cookie` marks its
+    processes. `secrets` are masked in its output, besides its own. Within the `walls` it
+    can read the folders `objects` of git objects.
     """
     masked = setup.secrets(environ)
     if secrets is not None:
@@ -80,7 +80,7 @@ def run_setup(
         log=log,
         timeout=setup.timeout,
         cancel=cancel,
-        on_start=on_start,
+        cookie=cookie,
         secrets=masked,
         walled=walled,
     )

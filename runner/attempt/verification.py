@@ -98,8 +98,7 @@ def _run_verify(
         log=log,
         timeout=verify.timeout,
         cancel=context.cancel,
-        # the next run looks here for processes that outlived a crash
-        on_start=log.with_name("cookie").write_text,
+        cookie=_written_cookie(log.parent),
         secrets=secrets,
         walled=walled,
     )
@@ -207,6 +206,13 @@ def _verify_commit(
         checkouts.remove(folder)
 
 
+def _written_cookie(folder: Path) -> str:
+    """A new cookie, where the next run looks for processes that outlived a crash."""
+    cookie = process.new_cookie()
+    (folder / "cookie").write_text(cookie)
+    return cookie
+
+
 def _set_up_for_verify(
     setup: SetupCommand,
     checkout: Path,
@@ -221,7 +227,7 @@ def _set_up_for_verify(
         folder / preparation.LOG,
         context.environ_for_setup,
         context.slot,
-        (folder / "cookie").write_text,
+        _written_cookie(folder),
         context.cancel,
         secrets,
         context.walls,

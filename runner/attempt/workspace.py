@@ -184,7 +184,8 @@ class Workspace:
     @property
     def git(self) -> Git:
         """Git that works in the git directory `capture`, once that is made."""
-        git = isolated_git(self.folder, {"GIT_DIR": str(self.capture)})
+        env = {"GIT_DIR": str(self.capture), **self.seed.environment}
+        git = isolated_git(self.folder, env)
         return self.limits.applied_to(git)
 
     def remove(self) -> None:
@@ -675,7 +676,11 @@ def _submodule_tree(workspace: Workspace, submodule: Submodule) -> str | None:
         return None
     # its own index and objects: the agent's .git is not read
     git_dir = _new_capture(workspace.folder)
-    env = {"GIT_DIR": str(git_dir), "GIT_WORK_TREE": str(folder)}
+    env = {
+        **submodule.seed.environment,
+        "GIT_DIR": str(git_dir),
+        "GIT_WORK_TREE": str(folder),
+    }
     git = workspace.limits.applied_to(isolated_git(folder, env))
     max_bytes = workspace.limits.max_bytes
     if max_bytes is not None:

@@ -104,3 +104,37 @@ def test_a_file_that_set_up_made_is_left_out_whatever_becomes_of_it(
     [left_out] = captured.left_out
     assert left_out.path == "built"
     assert left_out.harmless
+
+
+@pytest.mark.parametrize("name", ["plain", 'a:b "c" \\d \u00e9', "two\nlines"])
+def test_a_capture_finds_the_objects_of_a_repository_at_any_path(
+    tmp_path: Path, name: str
+) -> None:
+    root = tmp_path / name
+    git = isolated_git(tmp_path)
+    git.run(["init", "-q", str(root)])
+    git = isolated_git(root)
+    (root / "file").write_text("base\n")
+    git.run(["add", "-A"])
+    git.run(["commit", "-q", "-m", "base"])
+    base = git.text(["rev-parse", "HEAD"]).strip()
+    made = workspace.create(origin_of(root), base, tmp_path / "space", "fanin/task")
+    (made.checkout / "file").write_text("changed\n")
+    assert changed(made) == ["file"]
+
+
+def test_only_ignore_files_with_patterns_are_taken_over(
+    tmp_path: Path, space: Workspace
+) -> None:
+    for text, is_ignored in (("# git writes comments\n\n", False), ("new\n", True)):
+        origin = origin_of(tmp_path / "repository")
+        excludes = origin.git_dir / "info/exclude"
+        excludes.parent.mkdir(exist_ok=True)
+        excludes.write_text(text)
+        folder = tmp_path / f"space {is_ignored}"
+        made = workspace.create(origin, space.base, folder, "fanin/task")
+        (made.checkout / "new").touch()
+        assert changed(made) == ([] if is_ignored else ["new"])
+        shown = isolated_git(made.checkout).text(["status", "--porcelain"])
+        assert shown == ("" if is_ignored else "?? new\n")
+        assert (made.capture / "info").exists() == is_ignored
