@@ -273,12 +273,23 @@ class LandingQueue:
         it has them.
         """
         repo = self._context.repo
-        tree = repo.tree(snapshot.commit)
-        if snapshot.recorded is not None:
-            progress_path = self._context.settings.progress
-            tree = with_progress_file(repo, snapshot, progress_path)
-        if tree == repo.tree(head):
-            return head
+        with repo.quarantine() as quarantine:
+            tree = quarantine.tree(snapshot.commit)
+            if snapshot.recorded is not None:
+                progress_path = self._context.settings.progress
+                tree = with_progress_file(quarantine, snapshot, progress_path)
+            if tree == repo.tree(head):
+                return head
+            text = self._message()
+            # that of a single result, as it was merged
+            if repo.is_commit(snapshot.commit, tree, head, text):
+                return snapshot.commit
+            commit = quarantine.commit_tree(tree, [head], text)
+            quarantine.adopt([commit], [head], packed=True)
+        return commit
+
+    def _message(self) -> str:
+        """The message of the commit that brings what is accepted."""
         landed = []
         for accepted in self.accepted:
             if accepted.fan_in.landed:
@@ -293,8 +304,7 @@ class LandingQueue:
         ]
         # Of results that were merged one by one, each has the same notices.
         warnings = list(dict.fromkeys(warnings))
-        text = commit_message(self.accepted[-1].manifest, landed, failures, warnings)
-        return repo.commit_tree(tree, [head], text)
+        return commit_message(self.accepted[-1].manifest, landed, failures, warnings)
 
 
 def _last_failures(

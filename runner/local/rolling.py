@@ -335,22 +335,24 @@ class RollingSchedule:
         """
         journal = self._context.journal
         journal.open(manifest, synced=False)
-        synced = disk_pool.submit(journal.sync, manifest)
 
-        def wait_until_durable() -> None:
+        def make_durable() -> None:
+            # the journal's event about the head as well, by the same fsync
             head_recorded.result()
-            synced.result()
+            journal.sync(manifest)
+
+        durable = disk_pool.submit(make_durable)
 
         try:
             return self._attempts.run(
                 manifest,
                 manifest.entries[0],
                 agent_exited=agent_exited,
-                before_result=wait_until_durable,
+                before_result=durable.result,
             )
         finally:
             # An attempt that was cancelled before it began has not waited.
-            wait_until_durable()
+            durable.result()
 
     # -- take in what has happened --
 

@@ -24,8 +24,8 @@ class RunHead:
     """What the run has merged.
 
     `snapshot` is the head, with what persons have asked for since. `recorded` is set
-    when what was merged last is durable: attempts that build on it wait for this before
-    they write a result.
+    when what was merged last is durable and the journal says so: attempts that build on
+    it wait for this, make the journal durable, and only then write a result.
     """
 
     def __init__(self, context: RunContext, snapshot: Snapshot) -> None:
@@ -53,9 +53,12 @@ class RunHead:
             if any(merged.fan_in.commits for merged in self._last_merged):
                 self.move_ref()
             branch = self._context.lander.branch
-            self._context.journal.record_all(
-                [merged.event(branch) for merged in self._last_merged]
-            )
+            events = [merged.event(branch) for merged in self._last_merged]
+            # With one slot nothing is written before the attempt that builds on it, which
+            # makes the journal durable. Only the journal has a failed attempt.
+            failed = any(merged.fan_in.failed_attempts for merged in self._last_merged)
+            synced = failed or self._context.settings.slots > 1
+            self._context.journal.record_all(events, synced=synced)
             self.recorded.set_result(None)
 
     def move_ref(self) -> None:

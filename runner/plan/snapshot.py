@@ -356,10 +356,12 @@ def _include_patterns(text: str | None) -> tuple[str, ...]:
     return tuple(patterns)
 
 
-def with_progress_file(repo: Repository, snapshot: Snapshot, progress_path: str) -> str:
+def with_progress_file(
+    objects: WritableDatabase, snapshot: Snapshot, progress_path: str
+) -> str:
     """The tree of the snapshot's commit with its progress, and with the plan's marks."""
-    blobs = _write_own_blobs(repo, snapshot, progress_path)
-    return repo.write_tree(snapshot.commit, blobs)
+    blobs = _write_own_blobs(objects, snapshot, progress_path)
+    return objects.write_tree(snapshot.commit, blobs)
 
 
 def record_progress(

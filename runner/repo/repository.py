@@ -170,6 +170,15 @@ class Repository(WritableDatabase):
             return []
         return [each for name, each in commit_links(content.data) if name == "parent"]
 
+    def is_commit(self, commit: str, tree: str, parent: str, message: str) -> bool:
+        """Whether the commit is one of the tree on that parent alone, with the message."""
+        (content,) = self.contents([commit])
+        if content is None or content.kind != "commit":
+            return False
+        _, _, text = content.data.partition(b"\n\n")
+        links = [("tree", tree), ("parent", parent)]
+        return commit_links(content.data) == links and text == message.encode()
+
     def is_valid_branch_name(self, name: str) -> bool:
         """Whether git accepts the name for a branch. HEAD and full refs are refused."""
         if name in {"HEAD", "@"} or name.startswith(("-", "refs/")):

@@ -628,3 +628,17 @@ def test_a_verify_that_a_signal_ends_is_run_once_more(project: Project) -> None:
     )
     project.run()
     assert project.states() == {"A": "completed"}
+
+
+def test_a_single_result_lands_as_the_commit_that_merged_it(project: Project) -> None:
+    tasks = [
+        {"id": "A", "do": ["write a: a"]},
+        {"id": "B", "do": ["write b: b"], "depends_on": ["A"]},
+        {"id": "C", "do": ["write c: c"], "depends_on": ["B"]},
+    ]
+    project.plan(tasks, schedule="rolling", max_concurrent=1)
+    project.run()
+    assert project.states() == dict.fromkeys("ABC", "completed")
+    assert project.git("rev-list", "--count", "HEAD~3..") == "3"
+    unreachable = project.git("fsck", "--strict", "--unreachable", "--no-reflogs")
+    assert "commit" not in unreachable

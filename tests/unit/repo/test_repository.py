@@ -199,3 +199,17 @@ def test_the_name_of_a_branch_that_exists_is_valid_without_a_question(
     asked.clear()
     assert repo.is_valid_branch_name("main")
     assert asked == []
+
+
+def test_a_commit_is_told_by_its_tree_its_only_parent_and_its_message(
+    repo: Repository, tree: str
+) -> None:
+    root = repo.commit_tree(tree, [], "root\n")
+    commit = repo.commit_tree(tree, [root], "subject\n\nbody\n")
+    assert repo.is_commit(commit, tree, root, "subject\n\nbody\n")
+    assert not repo.is_commit(commit, tree, root, "subject\n")
+    assert not repo.is_commit(commit, root, root, "subject\n\nbody\n")
+    assert not repo.is_commit(root, tree, root, "root\n")
+    merge = repo.commit_tree(tree, [root, commit], "subject\n")
+    assert not repo.is_commit(merge, tree, root, "subject\n")
+    assert not repo.is_commit(tree, tree, root, "subject\n")
