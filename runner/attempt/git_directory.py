@@ -86,9 +86,13 @@ class Seed:
         return {"GIT_ALTERNATE_OBJECT_DIRECTORIES": os.pathsep.join(folders)}
 
     def write(
-        self, git_dir: Path, further_files: Mapping[str, bytes] | None = None
+        self,
+        git_dir: Path,
+        further_files: Mapping[str, bytes] | None = None,
+        folders: Iterable[str] = (),
     ) -> None:
-        """Make the git directory, with `further_files` in place of its own.
+        """Make the git directory, with these folders, and `further_files` in place of its
+        own.
 
         Raises GitFailed if the disk does not take it.
         """
@@ -96,7 +100,8 @@ class Seed:
         files = {**self.files, **(further_files or {})}
         try:
             git_dir.mkdir(parents=True)
-            for name in _with_parents([*self.folders, *_folders_of(files)]):
+            needed = [*self.folders, *folders, *_folders_of(files)]
+            for name in _with_parents(needed):
                 os.mkdir(f"{top}/{name}")  # noqa: PTH102 - a Path for each takes twice as long
             for name, data in files.items():
                 (git_dir / name).write_bytes(data)
@@ -112,10 +117,9 @@ class Seed:
             "HEAD": f"ref: refs/heads/{branch}\n".encode(),
             "packed-refs": f"{header}{commit} refs/heads/{branch}\n".encode(),
             "objects/info/alternates": alternates(self.objects),
-            # a program may add to it
-            _EXCLUDES: self.files.get(_EXCLUDES, b""),
         }
-        self.write(git_dir, further_files)
+        # a program may add to the file of ignored paths
+        self.write(git_dir, further_files, folders=["info"])
 
 
 def _borrowed(origin: Origin) -> dict[str, bytes]:

@@ -66,6 +66,8 @@ _MAX_SMALL_PACK = 2**18
 # Bytes, of about three thousand files: two more processes of git cost as much as
 # measuring these.
 _MAX_MEASURED_INDEX = 2**18
+# Bytes of an index that stays in memory, which there are as many as attempts.
+_MAX_INDEX_IN_MEMORY = 2**18
 _SHA1_LENGTH = 40  # hexadecimal digits of an id
 
 
@@ -115,16 +117,22 @@ class CaptureLimits:
 
 @dataclass(frozen=True)
 class IndexRecord:
-    """What tells whether an index is still the one that fanin wrote: the digest of its
-    file. `time` is the file's, in nanoseconds.
+    """The index as fanin wrote it, in `data` if it is small; else `digest` tells whether
+    the copy of its file is still that. `time` is the file's, in nanoseconds.
     """
 
     digest: bytes
     time: int
+    data: bytes | None = field(default=None, repr=False)
 
     @classmethod
-    def of(cls, file: Path) -> IndexRecord:
-        return cls(_digest(file.read_bytes()), file.stat().st_mtime_ns)
+    def of(cls, file: Path, copy: Path) -> IndexRecord:
+        """The record of the index in `file`, and its copy if it is large."""
+        data, time = file.read_bytes(), file.stat().st_mtime_ns
+        if len(data) <= _MAX_INDEX_IN_MEMORY:
+            return cls(_digest(data), time, data)
+        copy.write_bytes(data)
+        return cls(_digest(data), time)
 
 
 @dataclass(frozen=True)
@@ -132,9 +140,9 @@ class Workspace:
     """The folder of one attempt on commit `base`.
 
     `checkout` is for the agent. The git directory `capture` is for fanin alone: it is
-    made by `capture()`, from `seed`, under a name that nobody can know before. `index`
-    is a copy of the checkout's index from before the agent, `index_record` the record
-    of it and `git_index` the digest of the checkout's own. `tree` is the base's, if the
+    made by `capture()`, from `seed`, under a name that nobody can know before.
+    `index_record` is the checkout's index from before the agent, `index` a copy of it
+    where it is large, and `git_index` the digest of the checkout's own. `tree` is the base's, if the
     caller knows it. `submodules` are those that are checked out. `prepared` are the
     changes that set-up made before the agent, `left_out` the paths that could not be
     captured then, `set_up` the files of the base that set-up changed. `included` came
@@ -173,8 +181,11 @@ class Workspace:
     @property
     def number_of_files(self) -> int:
         """How many files the index has, by its header. To be asked before the agent."""
-        with self.index.open("rb") as file:
-            return int.from_bytes(file.read(12)[8:])
+        data = self.index_record.data
+        if data is None:
+            with self.index.open("rb") as file:
+                data = file.read(12)
+        return int.from_bytes(data[8:12])
 
     @property
     def objects(self) -> Path:
@@ -239,7 +250,7 @@ def renew_git_directory(workspace: Workspace, base: str, branch: str) -> Git:
     Returns the git of the checkout. Raises GitFailed if an agent has changed the index.
     """
     record = workspace.index_record
-    data = _index_data(workspace.index, record)
+    data = _index_data(workspace)
     if data is None:
         raise GitFailed(["read-tree"], 128, "the index of a spare checkout was changed")
     # An agent may have changed the rest as well: fanin's git reads none of it.
@@ -291,10 +302,9 @@ def _check_out(folder: Path, base: str, how: str = "-m") -> IndexRecord:
     """Give the checkout the base's files. The branch and HEAD are set already."""
     checkout = _checkout_in(folder)
     isolated_git(checkout).run(["read-tree", how, "-u", base])
-    # copy2 keeps the index's own time: git needs it to know which files may have
-    # changed within the same tick of the clock.
-    shutil.copy2(checkout / ".git" / "index", _index_in(folder))
-    return IndexRecord.of(_index_in(folder))
+    # with the index's own time: git needs it to know which files may have changed within
+    # the same tick of the clock
+    return IndexRecord.of(checkout / ".git" / "index", _index_in(folder))
 
 
 def trust_times(workspace: Workspace, file: Path) -> Workspace:
@@ -352,7 +362,7 @@ def _write_small_tree(workspace: Workspace) -> tuple[str, tuple[str, ...]] | Non
     git has to, as where the index is large or was not the base's before the agent.
     """
     algorithm = workspace.object_format
-    before = _index_data(workspace.index, workspace.index_record)
+    before = _index_data(workspace)
     old_files = index_trees.read_index(before, algorithm) if before else None
     index = (workspace.capture / "index").read_bytes()
     files = index_trees.read_index(index, algorithm)
@@ -588,7 +598,7 @@ def capture_git(workspace: Workspace) -> Git:
     if workspace.capture.is_dir():
         return git
     workspace.seed.write(workspace.capture)
-    data = _index_data(workspace.index, workspace.index_record)
+    data = _index_data(workspace)
     if data is None:
         # somebody changed it: git reads every file of the checkout again
         git.run(["read-tree", workspace.base])
@@ -602,9 +612,12 @@ def _write_index(file: Path, data: bytes, time: int) -> None:
     os.utime(file, ns=(time, time))
 
 
-def _index_data(file: Path, record: IndexRecord) -> bytes | None:
+def _index_data(workspace: Workspace) -> bytes | None:
     """The index as fanin wrote it, None if it is another one now."""
-    data = _read_regular(file)
+    record = workspace.index_record
+    if record.data is not None:
+        return record.data
+    data = _read_regular(workspace.index)
     return data if data is not None and _digest(data) == record.digest else None
 
 
@@ -727,12 +740,12 @@ def record_preparation(workspace: Workspace) -> Workspace:
     changed_submodules = {submodule.path for submodule in workspace.submodules}
     # With this index git need not read again what set-up made. Its objects are not
     # needed: what is as set-up left it becomes the base's before a tree is written.
-    (workspace.capture / "index").replace(workspace.index)
+    record = IndexRecord.of(workspace.capture / "index", workspace.index)
     remove_folder(workspace.capture)
     return replace(
         workspace,
         capture=_new_capture(workspace.folder),
-        index_record=IndexRecord.of(workspace.index),
+        index_record=record,
         submodules=submodules,
         prepared=tuple(prepared),
         set_up=_changed_since(prepared, workspace.prepared),

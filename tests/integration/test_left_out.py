@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -153,11 +153,14 @@ def test_a_checkout_that_git_cannot_capture_at_all_is_kept_whole(
     write = Seed.write
 
     def fail_to_capture(
-        seed: Seed, git_dir: Path, files: Mapping[str, bytes] | None = None
+        seed: Seed,
+        git_dir: Path,
+        files: Mapping[str, bytes] | None = None,
+        folders: Sequence[str] = (),
     ) -> None:
         if git_dir.name != ".git":
             raise GitFailed(["init"], 128, "Input/output error")
-        write(seed, git_dir, files)
+        write(seed, git_dir, files, folders)
 
     monkeypatch.setattr(Seed, "write", fail_to_capture)
     record, said = run(project, "write a: a")

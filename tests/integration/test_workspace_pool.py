@@ -122,8 +122,12 @@ def test_a_spare_at_the_base_is_preferred_and_no_more_than_requested_are_made(
 
 
 def test_a_spare_that_cannot_be_moved_is_replaced_by_a_new_workspace(
-    pool: WorkspacePool, project: Project, tmp_path: Path
+    pool: WorkspacePool,
+    project: Project,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(workspace, "_MAX_INDEX_IN_MEMORY", 0)
     prewarm(pool, 1, project.git("rev-parse", "HEAD"))
     (tmp_path / "scratch" / "spare-1" / "checkout.index").write_bytes(b"damaged")
     project.write("new", "new\n")

@@ -18,6 +18,12 @@ __all__ = ["capture_way"]  # a fixture
 
 
 @pytest.fixture
+def large_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every index is as one that does not stay in memory."""
+    monkeypatch.setattr(workspace, "_MAX_INDEX_IN_MEMORY", 0)
+
+
+@pytest.fixture
 def space(tmp_path: Path) -> Workspace:
     repository = isolated_git(tmp_path)
     repository.run(["init", "-q", str(tmp_path / "repository")])
@@ -61,7 +67,7 @@ def _hide_a_change(index: Path) -> None:
     ids=["removed", "pipe", "link", "skip-worktree"],
 )
 def test_the_index_that_an_agent_can_reach_is_used_only_if_it_is_unchanged(
-    space: Workspace, meddle: Callable[[Path], None]
+    large_index: None, space: Workspace, meddle: Callable[[Path], None]
 ) -> None:
     (space.checkout / "file").write_text("changed\n")
     meddle(space.index)
@@ -71,12 +77,18 @@ def test_the_index_that_an_agent_can_reach_is_used_only_if_it_is_unchanged(
 def test_nothing_to_capture_with_is_on_the_disk_before_the_agent_has_ended(
     space: Workspace,
 ) -> None:
-    assert {path.name for path in space.folder.iterdir()} == {
-        "checkout",
-        "checkout.index",
-    }
+    assert [path.name for path in space.folder.iterdir()] == ["checkout"]
     assert not changed(space)
     assert space.capture.is_dir()
+
+
+def test_a_large_index_is_copied_and_used(large_index: None, space: Workspace) -> None:
+    assert space.index.is_file()
+    assert space.number_of_files == 2
+    (space.checkout / "file").write_text("set-up\n")
+    space = workspace.record_preparation(space)
+    (space.checkout / "other").write_text("agent\n")
+    assert changed(space) == ["other"]
 
 
 def test_what_differs_before_each_of_two_set_ups_is_not_the_agents_work(
