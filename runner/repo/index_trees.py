@@ -11,7 +11,7 @@ import hashlib
 from runner.repo.objects import FOLDER, Entries, encode_tree, object_id_of
 
 # Bytes, of about two thousand files. For more, git is faster.
-_MAX_INDEX = 2**18
+MAX_INDEX = 2**18
 _HEADER = b"DIRC\0\0\0\2"
 _MODE, _ID = 24, 40  # where an entry has its mode and its object id
 _STAGE_OR_EXTENDED, _NAME_LENGTH = 0x7000, 0xFFF  # bits of its flags
@@ -25,7 +25,7 @@ def read_index(data: bytes, algorithm: str) -> Entries | None:
     """
     end = len(data) - hashlib.new(algorithm, usedforsecurity=False).digest_size
     id_length = len(data) - end
-    if len(data) > _MAX_INDEX or not data.startswith(_HEADER):
+    if len(data) > MAX_INDEX or not data.startswith(_HEADER):
         return None
     entries: Entries = {}
     start = 12

@@ -15,7 +15,7 @@ from pathlib import Path
 from runner.core import durable
 from runner.core.errors import EnvironmentBroken, GitFailed, GitStopped, UsageProblem
 from runner.policy.change import EXECUTABLE, REGULAR, SYMLINK, Change
-from runner.repo import ref_update
+from runner.repo import clean_files, ref_update
 from runner.repo.landing import Landing
 from runner.repo.ref_update import Reason, RefUpdate
 from runner.repo.repository import Repository
@@ -181,7 +181,12 @@ def plan_landing(
     changes = repo.changes(old, new)
     _refuse_special_attributes(folder, [change.path for change in changes])
     if dirty is None:
-        dirty = dirty_paths(repo, folder, [change.path for change in changes])
+        index = _git_dir(repo, folder) / "index"
+        algorithm = repo.configuration.object_format
+        if clean_files.are_clean(folder, index, changes, algorithm):
+            dirty = ()
+        else:
+            dirty = dirty_paths(repo, folder, [change.path for change in changes])
     occupied = set(dirty) & {change.path for change in changes}
     for change in changes:
         if change.old is None and os.path.lexists(folder / change.path):

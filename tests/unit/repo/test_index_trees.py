@@ -67,7 +67,7 @@ def test_what_is_not_an_ordinary_small_index_is_left_to_git(
     plain = add(git, {"a": "100644"})
     assert index_trees.read_index(plain[:40], algorithm) is None
     assert index_trees.read_index(b"", algorithm) is None
-    monkeypatch.setattr(index_trees, "_MAX_INDEX", len(plain) - 1)
+    monkeypatch.setattr(index_trees, "MAX_INDEX", len(plain) - 1)
     assert index_trees.read_index(plain, algorithm) is None
     monkeypatch.undo()
     (git.cwd / "new").write_text("text")

@@ -85,7 +85,6 @@ def test_an_untracked_file_in_the_way_is_an_obstacle(landing: Repo) -> None:
 def test_a_landing_asks_only_about_its_own_files_what_is_not_committed(
     landing: Repo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (landing.root / "removed").write_text("mine\n")
     git_calls: list[list[str]] = []
     run = Git.run
 
@@ -94,6 +93,9 @@ def test_a_landing_asks_only_about_its_own_files_what_is_not_committed(
         return run(self, argv, **options)
 
     monkeypatch.setattr(Git, "run", recorded)
+    assert landing.plan().occupied == ()
+    assert not any("status" in argv for argv in git_calls)
+    (landing.root / "removed").write_text("mine\n")
     assert landing.plan().occupied == ("removed",)
     (status,) = [argv for argv in git_calls if "status" in argv]
     named = status[status.index("--") + 1 :]

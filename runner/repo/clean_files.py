@@ -1,0 +1,75 @@
+"""Finds out without a process that files of a work tree are as its branch has them.
+
+Only for plain cases: where a file's bytes are not those of its blob, git says whether
+that is a change, since line ends or a filter may be the reason.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+
+from runner.policy.change import EXECUTABLE, REGULAR, Change
+from runner.repo import index_trees
+from runner.repo.objects import Entries, object_id_of
+
+# Bytes of all the files together; of more, git mostly knows by their times.
+_MAX_BYTES = 2**20
+_OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe would hold us
+
+
+def are_clean(
+    folder: Path, index: Path, changes: Sequence[Change], algorithm: str
+) -> bool:
+    """Whether each changed path of the work tree `folder` and its index is as it was
+    before the change. False also if git should be asked.
+    """
+    entries = _entries(index, algorithm)
+    if entries is None:
+        return False
+    left = _MAX_BYTES
+    checked: set[Path] = set()
+    for change in changes:
+        if entries.get(os.fsencode(change.path)) != change.old:
+            return False
+        if change.old is None:
+            continue
+        if not _has_real_parents(folder, Path(change.path), checked):
+            return False
+        found = _read(folder / change.path, left)
+        if found is None:
+            return False
+        mode, data = found
+        left -= len(data)
+        if change.old != (mode, object_id_of("blob", data, algorithm)):
+            return False
+    return True
+
+
+def _entries(index: Path, algorithm: str) -> Entries | None:
+    found = _read(index, index_trees.MAX_INDEX)
+    return index_trees.read_index(found[1], algorithm) if found else None
+
+
+def _has_real_parents(folder: Path, path: Path, checked: set[Path]) -> bool:
+    """Whether no folder that the path is in is a link: to git, nothing is behind one."""
+    for parent in path.parents:
+        if parent not in checked and (folder / parent).is_symlink():
+            return False
+        checked.add(parent)
+    return True
+
+
+def _read(file: Path, max_bytes: int) -> tuple[str, bytes] | None:
+    """The mode and the bytes of a regular file that is not larger than that."""
+    try:
+        with open(os.open(file, _OPEN), "rb") as stream:  # noqa: PTH123
+            status = os.fstat(stream.fileno())
+            if not stat.S_ISREG(status.st_mode) or status.st_size > max_bytes:
+                return None
+            mode = EXECUTABLE if status.st_mode & stat.S_IXUSR else REGULAR
+            return mode, stream.read()
+    except OSError:
+        return None
