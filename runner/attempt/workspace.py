@@ -48,7 +48,7 @@ from runner.policy.redaction import Secrets
 from runner.repo import diff, index_trees, loose_objects, pack_writer, secret_search
 from runner.repo.batch_process import ObjectReader
 from runner.repo.command import TIME_LIMIT, Git, isolated_git
-from runner.repo.objects import write_loose
+from runner.repo.objects import object_id_of, write_loose
 from runner.repo.origin import Origin
 
 _MAX_INDEX_BYTES = 2**30
@@ -372,8 +372,10 @@ def _write_small_tree(workspace: Workspace) -> tuple[str, tuple[str, ...]] | Non
     if base_tree != workspace.tree:
         return None
     tree, trees = index_trees.make_trees(files, algorithm)
-    blobs = {object_id for mode, object_id in files.values() if mode != GITLINK}
-    new_blobs = blobs - {object_id for _, object_id in old_files.values()}
+    paths = {entry[1]: path for path, entry in files.items() if entry[0] != GITLINK}
+    new_blobs = paths.keys() - {object_id for _, object_id in old_files.values()}
+    for object_id in new_blobs:
+        _take_from_checkout(workspace, object_id, paths[object_id])
     if not _are_small_files(workspace.objects, new_blobs):
         return None
     new_trees = trees.keys() - old_trees.keys()
@@ -382,9 +384,21 @@ def _write_small_tree(workspace: Workspace) -> tuple[str, tuple[str, ...]] | Non
     return tree, (*sorted(new_trees), *sorted(new_blobs))
 
 
+def _take_from_checkout(workspace: Workspace, object_id: str, path: bytes) -> None:
+    """Write the file's blob, if git has not as the repository has it elsewhere, and the
+    file has just its bytes.
+    """
+    if loose_objects.info(workspace.objects, object_id) is not None:
+        return
+    data = _read_regular(workspace.checkout / os.fsdecode(path), _MAX_SMALL_PACK)
+    algorithm = workspace.object_format
+    if data is not None and object_id_of("blob", data, algorithm) == object_id:
+        write_loose(workspace.objects, object_id, "blob", data)
+
+
 def _are_small_files(objects: Path, object_ids: Iterable[str]) -> bool:
-    """Whether the objects are files of their own, and few bytes together. Git writes no
-    file of what the repository has elsewhere, and packs what is large.
+    """Whether the objects are files of their own, and few bytes together. Git packs what
+    is large.
     """
     size = 0
     for object_id in object_ids:
@@ -625,16 +639,15 @@ def _digest(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
 
 
-def _read_regular(file: Path) -> bytes | None:
+def _read_regular(file: Path, max_bytes: int = _MAX_INDEX_BYTES) -> bytes | None:
     """The bytes of a file that an agent can reach; None if it is anything but a regular
-    file of a usual size.
+    file of at most that size.
     """
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe would hold us
     try:
         with open(os.open(file, flags), "rb") as stream:  # noqa: PTH123
             status = os.fstat(stream.fileno())
-            is_usual = stat.S_ISREG(status.st_mode)
-            is_usual = is_usual and status.st_size <= _MAX_INDEX_BYTES
+            is_usual = stat.S_ISREG(status.st_mode) and status.st_size <= max_bytes
             return stream.read() if is_usual else None
     except OSError:
         return None

@@ -81,21 +81,38 @@ def test_a_small_result_is_captured_by_one_process(
     assert commands == ["add", "write-tree"]
 
 
-@pytest.mark.parametrize("reason", ["large", "in the history"])
-def test_git_packs_what_is_large_or_in_the_history(
+def test_what_the_history_has_is_packed_by_one_process_too(
+    repo: Repository,
+    space: Workspace,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (space.checkout / "folder/file").write_text(AGAIN)
+    commands = started(monkeypatch)
+    changes = imported(repo, space, tmp_path / "pack")
+    assert changes == [("folder/file", len(AGAIN))]
+    assert commands == ["add", "write-tree"]
+
+
+@pytest.mark.parametrize("reason", ["large", "in the history with other line ends"])
+def test_git_packs_what_is_large_or_not_as_its_file(
     reason: str,
     repo: Repository,
     space: Workspace,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    text = AGAIN if reason == "in the history" else "large"
-    (space.checkout / "folder/file").write_text(text)
+    text = "large"
     if reason == "large":
         monkeypatch.setattr(workspace, "_MAX_SMALL_PACK", 4)
+        (space.checkout / "folder/file").write_text(text)
+    else:
+        text = AGAIN
+        (space.checkout / ".gitattributes").write_text("file text eol=crlf\n")
+        (space.checkout / "folder/file").write_text(AGAIN.replace("\n", "\r\n"))
     commands = started(monkeypatch)
     changes = imported(repo, space, tmp_path / "pack")
-    assert changes == [("folder/file", len(text))]
+    assert ("folder/file", len(text)) in changes
     assert commands[:3] == ["add", "write-tree", "pack-objects"]
 
 
