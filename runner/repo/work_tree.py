@@ -230,7 +230,7 @@ def _try_to_land(repo: Repository, landing: Landing) -> tuple[RefUpdate, bool]:
     if folder is None:
         return _move_ref(repo, ref, old, new), False
     durable.checkpoint("before landing")
-    messages = _fast_forward(repo, folder, new)
+    messages = _fast_forward(repo, folder, landing)
     durable.checkpoint("after landing")
     head = repo.commit(ref)
     if head != old:
@@ -254,8 +254,18 @@ def _move_ref(repo: Repository, ref: str, old: str, new: str) -> RefUpdate:
     return ref_update.refusal("", Reason.OTHER)
 
 
-def _fast_forward(repo: Repository, folder: Path, new: str) -> str:
-    """Fast-forward the checkout in `folder` to `new`; return git's messages."""
+def _fast_forward(repo: Repository, folder: Path, landing: Landing) -> str:
+    """Fast-forward the checkout in `folder`; return git's messages if it did not."""
+    new = landing.new
+    # where fanin was started: git logs the HEAD of no other work tree with the branch
+    is_own = folder == repo.root and unfinished(repo, folder) is None
+    if is_own and _is_room_for_new(repo, folder, landing):
+        # as `git merge` does it, without ORIG_HEAD and without fsyncs but for the branch
+        argv = ["-C", str(folder), "read-tree", "-m", "-u", landing.old, new]
+        is_read = repo.git.status([*argv, "--no-recurse-submodules"]) == 0
+        if is_read and repo.set_ref(f"refs/heads/{landing.branch}", new, landing.old):
+            return ""
+    # It says why, and takes files of which only the times are not those of the index.
     # --no-squash: the user's merge options for the branch may say otherwise.
     # --no-overwrite-ignore: git would otherwise overwrite ignored files.
     argv = [
@@ -263,6 +273,26 @@ def _fast_forward(repo: Repository, folder: Path, new: str) -> str:
         *("--no-overwrite-ignore", new),
     ]
     return repo.git.with_config("core.fsync=all").run_unchecked(argv).stderr
+
+
+def _is_room_for_new(repo: Repository, folder: Path, landing: Landing) -> bool:
+    """Whether nothing is where the landing makes files, nor a file where it makes
+    folders: `git read-tree` overwrites what is ignored.
+    """
+    seen: set[Path] = set()
+    for change in repo.changes(landing.old, landing.new):
+        if change.old is not None:
+            continue
+        if os.path.lexists(folder / change.path):
+            return False
+        for parent in Path(change.path).parents:
+            if parent in seen:
+                break
+            seen.add(parent)
+            where = folder / parent
+            if os.path.lexists(where) and (where.is_symlink() or not where.is_dir()):
+                return False
+    return True
 
 
 def undo_interrupted(repo: Repository, landing: Landing) -> list[str]:

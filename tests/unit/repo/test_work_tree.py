@@ -65,6 +65,48 @@ def test_landing_moves_the_branch_and_its_files(landing: Repo) -> None:
     assert work_tree.dirty_paths(landing.repo, landing.root) == []
 
 
+def test_a_landing_is_in_the_logs_of_the_branch_and_of_the_work_tree(
+    landing: Repo,
+) -> None:
+    landing.land()
+    git = isolated_git(landing.root)
+    for ref in ("main", "HEAD"):
+        commits = git.text(["log", "-g", "--format=%H", ref]).split()
+        assert commits == [landing.new, landing.old]
+
+
+def test_a_file_of_which_only_the_time_differs_is_no_obstacle(landing: Repo) -> None:
+    planned = landing.plan()
+    os.utime(landing.root / "changed", ns=(1, 1))
+    assert work_tree.land(landing.repo, planned).landed
+    assert landing.files() == NEW
+
+
+@pytest.mark.parametrize("name", ["MERGE_HEAD", "CHERRY_PICK_HEAD"])
+def test_no_branch_moves_below_an_unfinished_merge(landing: Repo, name: str) -> None:
+    (landing.root / ".git" / name).write_text(f"{landing.old}\n")
+    update = landing.land()
+    assert (update.outcome, update.reason) == (Outcome.REFUSED, Reason.OBSTACLE)
+    assert landing.files() == OLD
+
+
+@pytest.mark.parametrize(("mine", "new"), [("deep", "deep/new"), ("deep/a", "deep")])
+def test_an_ignored_file_in_the_place_of_a_folder_is_an_obstacle(
+    landing: Repo, mine: str, new: str
+) -> None:
+    blob = landing.repo.write_blob(b"new")
+    tree = landing.repo.write_tree(landing.repo.tree(landing.old), {new: blob})
+    commit = landing.repo.commit_tree(tree, [landing.old], "new\n")
+    (landing.root / ".git" / "info").mkdir(exist_ok=True)
+    (landing.root / ".git" / "info" / "exclude").write_text("/deep\n")
+    (landing.root / mine).parent.mkdir(exist_ok=True)
+    (landing.root / mine).write_text("mine\n")
+    planned = work_tree.plan_landing(landing.repo, "main", landing.old, commit)
+    update = work_tree.land(landing.repo, planned)
+    assert (update.outcome, update.reason) == (Outcome.REFUSED, Reason.OBSTACLE)
+    assert (landing.root / mine).read_text() == "mine\n"
+
+
 def test_a_landing_that_is_done_already_has_landed(landing: Repo) -> None:
     landing.land()
     again = landing.land()
