@@ -102,7 +102,7 @@ class BatchSchedule:
         context = self._context
         # Before the first agent starts: after a crash the journal says what to end.
         context.journal.open(manifest)
-        context.repo.set_ref(self._base_ref, manifest.base)
+        context.repo.pin(self._base_ref, manifest.base)
         context.observer.batch_chosen(manifest)
         self._run_attempts(manifest)
         return merge_batch(context, self._account, manifest, self._scratch)

@@ -32,6 +32,7 @@ def recover(context: RunContext, account: RunAccount) -> None:
         context.observer.note(f"run {state.run} did not end; finishing its work")
         _end_processes(context, state)
     context.journal.sweep()
+    context.journal.restore()
     undo_interrupted_landings(context.repo, context.journal, context.observer.note)
     for waiting in state.waiting:
         context.lander.land_waiting_work(waiting)
@@ -102,6 +103,7 @@ def _end_processes(context: RunContext, state: State) -> None:
 
 def _delete_refs_of_runs(context: RunContext) -> None:
     """Nothing is open, so nothing must be kept from being collected for it."""
+    context.repo.remove_broken_refs(BASES)
     refs = [*context.repo.refs(BASES), *context.repo.refs(RUN_HEADS)]
     if refs:
         context.repo.delete_refs(refs)

@@ -442,6 +442,38 @@ class Repository(WritableDatabase):
         # A ref may be packed, or the repository may keep its refs in another format.
         durable.sync_files([folder for folder in folders if folder.is_dir()])
 
+    def pin(self, ref: str, commit: str) -> None:
+        """Keep the commit from being collected by a ref that no other program writes.
+
+        Without fsync, as git writes refs by default: a power failure may leave a broken
+        one, which `remove_broken_refs` takes away.
+        """
+        file = self.git_dir / ref
+        if (self.git_dir / "reftable").exists():
+            self.set_ref(ref, commit)
+            return
+        durable.checkpoint("before ref")
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            lock = file.with_name(f"{file.name}.lock")
+            with lock.open("x") as stream:
+                stream.write(f"{commit}\n")
+            lock.replace(file)
+        except OSError:
+            self.set_ref(ref, commit)
+        durable.checkpoint("after ref")
+
+    def remove_broken_refs(self, prefix: str) -> None:
+        """Remove what a power failure, or the end of the process, may have left of `pin`
+        below the prefix: a file without the name of a commit, a lock.
+        """
+        for parent, _, names in os.walk(self.git_dir / prefix.rstrip("/")):
+            for file in [Path(parent, name) for name in names]:
+                with suppress(OSError):
+                    commit = file.read_text(errors="replace").rstrip("\n")
+                    if not is_full_id(commit) or file.name.endswith(".lock"):
+                        file.unlink()
+
     def delete_ref(self, ref: str) -> None:
         """Delete a ref, if there is one."""
         self.delete_refs([ref])

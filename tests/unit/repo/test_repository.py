@@ -170,6 +170,34 @@ def test_refs_are_found_loose_and_packed_and_where_there_are_none_git_is_not_ask
     assert asked == []
 
 
+def test_a_pinned_commit_is_not_collected(tmp_path: Path) -> None:
+    repo = committed(tmp_path)
+    tree = repo.tree("HEAD")
+    commits = [repo.commit_tree(tree, [], f"{number}\n") for number in range(2)]
+    for commit in commits:
+        repo.pin("refs/fanin/base/r1", commit)
+    repo.git.run(["gc", "-q", "--prune=now"])
+    found = Repository(tmp_path, os.environ)
+    assert found.commit("refs/fanin/base/r1") == commits[1]
+    assert found.commit(commits[1]) == commits[1]
+    assert found.commit(commits[0]) is None
+
+
+def test_what_a_crash_leaves_of_a_pin_is_removed_and_nothing_else(
+    tmp_path: Path,
+) -> None:
+    repo = committed(tmp_path)
+    head = repo.commit("HEAD") or ""
+    repo.pin("refs/fanin/base/good", head)
+    folder = repo.git_dir / "refs/fanin/base"
+    (folder / "empty").touch()
+    (folder / "torn").write_text(head[:7])
+    (folder / "good.lock").write_text(f"{head}\n")
+    repo.remove_broken_refs("refs/fanin/base")
+    repo.remove_broken_refs("refs/fanin/nothing")
+    assert [file.name for file in folder.iterdir()] == ["good"]
+
+
 @pytest.mark.parametrize(
     ("name", "is_valid"),
     [
