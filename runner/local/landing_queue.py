@@ -101,6 +101,10 @@ class LandingQueue:
         in_progress = landing is not None and landing.tip != landing.head
         return self._finished_landings + in_progress
 
+    def lands(self, commit: str) -> bool:
+        """Whether a landing of just this commit is in progress."""
+        return self._landing is not None and self._landing.tip == commit
+
     def add(self, merged: Merged) -> None:
         """Take what a merge has added to the run's own head or progress."""
         if merged.fan_in.commits:
@@ -201,7 +205,9 @@ class LandingQueue:
             {"event": "flushed", "run": context.run, "rounds": rounds},
             recorded_event([changes.id for changes in unrecorded]),
         ]
-        context.journal.record_all(events)
+        # With the next fsync of the journal: what is merged or recorded again by then is
+        # on the branch.
+        context.journal.record_all(events, synced=False)
         return True
 
     def _with_progress_file(self, snapshot: Snapshot) -> Snapshot:

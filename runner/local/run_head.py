@@ -25,7 +25,7 @@ class RunHead:
 
     `snapshot` is the head, with what persons have asked for since. `recorded` is set
     when what was merged last is durable and the journal says so: attempts that build on
-    it wait for this, make the journal durable, and only then write a result.
+    it wait for this before they write a result, with which the journal is durable.
     """
 
     def __init__(self, context: RunContext, snapshot: Snapshot) -> None:
@@ -34,6 +34,7 @@ class RunHead:
         self.recorded.set_result(None)
         self._context = context
         self._last_merged: Sequence[Merged] = ()
+        self._is_kept = True  # whether the newest ref is at the head
         # A new ref each time the branch moved: bases stay on the one before.
         self._refs = [f"{RUN_HEADS}/{context.run}/head"]
 
@@ -42,24 +43,31 @@ class RunHead:
         self.record()
         self.snapshot, self._last_merged = snapshot, merged
         self.recorded = Future()
+        if any(each.fan_in.commits for each in merged):
+            self._is_kept = False
 
-    def record(self) -> None:
+    def record(self, *, lands_now: bool = False) -> None:
         """Make the last merge durable. Raises EnvironmentBroken if that fails, as every
-        attempt that waits for it does then.
+        attempt that waits for it does then. What `lands_now` needs no ref but the branch,
+        or `keep`.
         """
         if self.recorded.done():
             return
         with self.passes_errors():
-            if any(merged.fan_in.commits for merged in self._last_merged):
-                self.move_ref()
+            if not lands_now:
+                self.keep()
             branch = self._context.lander.branch
             events = [merged.event(branch) for merged in self._last_merged]
-            # With one slot nothing is written before the attempt that builds on it, which
-            # makes the journal durable. Only the journal has a failed attempt.
+            # The next result makes all durable that the journal has before it; what is
+            # lost before that is merged again. Only the journal has a failed attempt.
             failed = any(merged.fan_in.failed_attempts for merged in self._last_merged)
-            synced = failed or self._context.settings.slots > 1
-            self._context.journal.record_all(events, synced=synced)
+            self._context.journal.record_all(events, synced=failed)
             self.recorded.set_result(None)
+
+    def keep(self) -> None:
+        """See to it that a ref of the run keeps the head."""
+        if not self._is_kept:
+            self.move_ref()
 
     def move_ref(self) -> None:
         """Move the newest ref to the head. Raises EnvironmentBroken if git cannot."""
@@ -68,9 +76,11 @@ class RunHead:
             raise EnvironmentBroken(
                 f"cannot move {ref}", "the results are kept; run again"
             )
+        self._is_kept = True
 
     def replace(self, snapshot: Snapshot) -> None:
         """Go on from another head, as what was merged is merged anew on the branch."""
+        self.keep()
         self._refs.append(f"{RUN_HEADS}/{self._context.run}/head-{len(self._refs)}")
         self.snapshot = snapshot
         self.move_ref()
