@@ -284,7 +284,7 @@ def _run_task(
         try:
             attempt_context.wait_until_durable()
         finally:  # an error there must not lose work that is paid for
-            result_folder.finish(folder, result)
+            result_folder.finish(folder, result, attempt_context.keep_files)
     finally:
         # not before its work is durable
         workspaces.release(workspace_folder)

@@ -11,6 +11,7 @@ from runner.attempt.slots import Slots
 from runner.attempt.workspace import Workspace
 from runner.core.events import Phase
 from runner.core.result import Failure
+from runner.core.result_folder import KeepFiles, keeps_no_files
 from runner.policy.redaction import NONE, Secrets
 from runner.sandbox.walls import NO_WALLS, Walls
 
@@ -62,7 +63,8 @@ class AttemptContext:
     `on_agent_exit` is called when the agent has ended without a usage limit and no
     verify command follows, before its work is captured; None: nothing starts before the
     attempt's result. `wait_until_durable` returns when the work that the attempt builds
-    on is durable; the result is not written earlier.
+    on is durable; the result is not written earlier. `keep_files` makes the files of a
+    small result durable, with what a reader needs beside them.
     """
 
     environ: Mapping[str, str] = field(repr=False)
@@ -78,6 +80,7 @@ class AttemptContext:
     on_set_up: Callable[[Sequence[str]], object] = _ignore_paths
     on_agent_exit: Callable[[], object] | None = None
     wait_until_durable: Callable[[], object] = _do_nothing
+    keep_files: KeepFiles = keeps_no_files
     secrets: Secrets = NONE
     slots: Slots = field(default_factory=Slots)
     slot: int = 0

@@ -393,4 +393,4 @@ def write_bundle(workspace: Workspace, tips: list[Tip], file: Path) -> None:
     with file.open("xb") as stream:
         stream.write(header.encode())
         append_pack(workspace, revisions, stream)
-    durable.sync_folder(file.parent)
+    durable.sync_files([file, file.parent])

@@ -40,7 +40,6 @@ from runner.attempt.left_out import (
     not_ignored,
     paths_to_add,
 )
-from runner.core import durable
 from runner.core.errors import GitFailed, GitStopped
 from runner.core.folders import remove_folder
 from runner.policy.change import GITLINK, Change
@@ -834,13 +833,12 @@ def write_pack(
     new_objects: Sequence[str] | None = None,
 ) -> None:
     """Write the objects of `tree` that the base lacks to the file `pack`, as a thin
-    pack. `new_objects` are those of the capture, if the tree is the captured one.
+    pack, not durable yet. `new_objects` are those of the capture, if the tree is the
+    captured one.
     """
     with pack.open("wb") as sink:
         if new_objects is not None:
             sink.write(_small_pack(workspace, new_objects))
-            sink.flush()
-            durable.sync(sink.fileno())
             return
         append_pack(workspace, f"{tree}\n^{workspace.base}^{{tree}}\n", sink)
 
@@ -857,7 +855,7 @@ def _small_pack(workspace: Workspace, object_ids: Sequence[str]) -> bytes:
 
 def append_pack(workspace: Workspace, revisions: str, sink: BinaryIO) -> None:
     """Write the objects of the revisions, as `git rev-list` reads them, to `sink` as a
-    thin pack, durably.
+    thin pack, not durable yet.
     """
     # thin: a delta may be against an object of the base, which the reader has
     argv = [
@@ -865,5 +863,3 @@ def append_pack(workspace: Workspace, revisions: str, sink: BinaryIO) -> None:
         "--delta-base-offset",
     ]
     workspace.git.run(argv, stdin=revisions.encode(), stdout=sink)
-    sink.flush()
-    durable.sync(sink.fileno())

@@ -20,7 +20,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TypeAlias
@@ -41,11 +41,16 @@ _NAME = re.compile(r"(?:fanin-(?P<batch>.+)-)?(?P<folder>\d+)(?:-a\d+-r\d+)?")
 ARCHIVE = "left-out.tar"
 BUNDLE = "detours.bundle"
 MAX_RESULT_BYTES = 256 * 2**10
+# Of a result and its pack together, to be kept in a journal instead of by their fsyncs.
+MAX_KEPT_BYTES = 16 * 2**10
 _MAX_DEPTH = 2  # folders that a workflow may put around or inside an artifact
 
 
 # The bytes of a result → why nothing in them may be passed on, None if it may.
 RefuseBytes = Callable[[bytes], Failure | None]
+# The names and the bytes of the files of a result → whether they are durable. It gets
+# none if they are too large, or not all of the attempt's work.
+KeepFiles = Callable[[Mapping[str, bytes]], bool]
 # An entry and the seal of a result → why that is not the entry's, None if it may be.
 RefuseSeal: TypeAlias = "Callable[[BatchEntry, str], str | None]"
 
@@ -88,12 +93,46 @@ def begin(folder: Path, attempt: Attempt) -> None:
     durable.write(folder / ATTEMPT, attempt.model_dump_json().encode(), synced=False)
 
 
-def finish(folder: Path, result: Result) -> None:
-    """Write the result, the last of all files. From here on the work is durable."""
-    durable.write(folder / RESULT, _document(result), synced=False)
-    # File and folders are synced at once. A power failure before that may leave half a
-    # result, which counts as a failure of the attempt, as if none had been written.
-    durable.sync_files([folder / RESULT, folder, folder.parent])
+def keeps_no_files(_files: Mapping[str, bytes]) -> bool:
+    """For a machine whose result folder is all that is kept."""
+    return False
+
+
+def finish(folder: Path, result: Result, keep: KeepFiles = keeps_no_files) -> None:
+    """Write the result, the last of all files. From here on the work is durable: by
+    `keep`, which gets the files if they are few and small, or by the files themselves.
+    """
+    document = _document(result)
+    is_kept = False
+    try:
+        is_kept = keep(_small_files(folder, document))
+    finally:  # an error there must not lose work that is paid for
+        durable.write(folder / RESULT, document, synced=False)
+        if not is_kept:
+            _sync(folder)
+
+
+def _sync(folder: Path) -> None:
+    packs = [folder / PACK] if (folder / PACK).exists() else []
+    # All at once. A power failure before that may leave half a result, which counts as a
+    # failure of the attempt, as if none had been written.
+    durable.sync_files([*packs, folder / RESULT, folder, folder.parent])
+
+
+def _small_files(folder: Path, document: bytes) -> dict[str, bytes]:
+    """The files of the result by their names, if all of its work is in them and they
+    are small; otherwise none.
+    """
+    names = {path.name for path in folder.iterdir()}
+    if not names.isdisjoint((ARCHIVE, BUNDLE)):
+        return {}
+    files = {RESULT: document}
+    left = MAX_KEPT_BYTES - len(document)
+    if PACK in names:
+        if (folder / PACK).stat().st_size > left:
+            return {}
+        files[PACK] = (folder / PACK).read_bytes()
+    return files if left >= 0 else {}
 
 
 def _document(result: Result) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -97,6 +98,7 @@ class AttemptRunner:
                 on_agent_exit=agent_exited,
                 obstacle=self._obstacle,
                 wait_until_durable=before_result,
+                keep_files=partial(context.journal.keep_result, manifest, entry.folder),
                 echo=reports.output.feed,
                 on_usage=reports.used,
                 walls=self._walls_of_tasks.get(

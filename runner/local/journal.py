@@ -8,7 +8,9 @@ journal, a folder per run.
     runs/<run>/           events.jsonl, what has happened in the run
     runs/<run>/<round>/   manifest.json, and results/ with the result folders
 
-If the journal's last run has no end, it crashed, and the next run finishes it.
+If the journal's last run has no end, it crashed, and the next run finishes it. The journal
+has the content of manifests and small results too: one fsync of it makes them durable, and
+`restore` writes what a power failure took of their files.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from runner.core import durable
 from runner.core.errors import EnvironmentBroken, UsageProblem
 from runner.core.folders import remove_folder
 from runner.core.task import PlanSettings
-from runner.local import lost_state
+from runner.local import kept_files, lost_state
 from runner.local.request_folder import RequestFolder
 from runner.repo.landing import Landing
 from runner.schedule.limit_waits import LimitWaits, UsageLimit
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from runner.plan.changes import ChangeSet
 
 MANIFEST = "manifest.json"
+_MAX_MANIFEST = 2**20  # bytes, of about a thousand tasks
 VERDICTS = "verdicts.json"  # there once verify has run
 
 
@@ -357,27 +360,67 @@ class Journal:
         if events:
             self.record_all(events)
 
-    def open(self, manifest: Manifest, *, synced: bool = True) -> None:
+    def open(self, manifest: Manifest) -> None:
         """Record that a batch is open, before its first agent starts: its manifest and
-        an event. Unless `synced`, it is durable only after `sync`.
+        an event. They are durable with the journal's next fsync, as is needed before a
+        result; an agent would not survive a power failure either.
         """
         folder = self.round_folder(manifest.run, manifest.round)
+        data = manifest.model_dump_json(indent=1).encode()
         with self._writing():
-            durable.write(
-                folder / MANIFEST,
-                manifest.model_dump_json(indent=1).encode(),
-                synced=False,
-            )
+            durable.write(folder / MANIFEST, data, synced=False)
             (folder / "results").mkdir(exist_ok=True)
-        self.record_all(
-            [{"event": "batch", "run": manifest.run, "round": manifest.round}],
-            synced=False,
-        )
-        if synced:
-            self.sync(manifest)
+        batch = {"run": manifest.run, "round": manifest.round}
+        events: list[dict[str, Any]] = [{"event": "batch", **batch}]
+        if len(data) <= _MAX_MANIFEST:
+            events.append(kept_files.event(batch, "", {MANIFEST: data}))
+        self.record_all(events, synced=False)
+        if len(events) == 1:
+            self._sync_files(manifest)
 
-    def sync(self, manifest: Manifest) -> None:
-        """Make durable what `open` has written."""
+    def keep_result(
+        self, manifest: Manifest, folder: str, files: Mapping[str, bytes]
+    ) -> bool:
+        """Make the files of the result in this folder durable, the manifest first, and
+        return True; or, if there are none, what a result needs of the folders above it.
+        """
+        if not files:
+            self._sync_files(manifest)
+            return False
+        batch = {"run": manifest.run, "round": manifest.round}
+        self.record_all([kept_files.event(batch, folder, files)])
+        return True
+
+    def restore(self) -> None:
+        """Write the files of open batches that are not as the journal has them, as a
+        power failure may leave them. Only under the lock.
+        """
+        state = self.state()
+        batches = {*state.open, *state.accepted}
+        if not batches:
+            return
+        with self._writing():
+            for event in self.events():
+                if event.get("event") == kept_files.EVENT:
+                    with suppress(KeyError, TypeError):
+                        self._restore(event, batches)
+
+    def _restore(
+        self, event: Mapping[str, Any], batches: Collection[tuple[str, int]]
+    ) -> None:
+        batch = _batch(event)
+        if batch not in batches:
+            return
+        folder, files = kept_files.parse(event)
+        where = self.round_folder(*batch)
+        if folder:
+            where = where / "results" / folder
+        for name, data in files.items():
+            if not kept_files.has_content(where / name, data):
+                durable.write(where / name, data)
+
+    def _sync_files(self, manifest: Manifest) -> None:
+        """Make durable what `open` has written, in its files."""
         folder = self.round_folder(manifest.run, manifest.round)
         with self._writing():
             names = [folder, folder.parent]
@@ -591,7 +634,9 @@ def _number(value: object) -> int:
 
 def _after(state: State, data: bytes) -> State:
     """The state after the events in these lines."""
-    for event in _readable(data.splitlines()):
+    lines = data.splitlines()
+    # They are most of the bytes, and change nothing.
+    for event in _readable(each for each in lines if not kept_files.is_line(each)):
         # JSON that is not a valid event changes nothing.
         with suppress(KeyError, TypeError):
             state = state.after(event)

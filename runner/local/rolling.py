@@ -135,7 +135,7 @@ class RollingSchedule:
         threads = 2 * self._context.settings.slots
         at_once = self._context.settings.verify_concurrent
         with (
-            ThreadPoolExecutor(threads, thread_name_prefix="fanin-open") as disk_pool,
+            ThreadPoolExecutor(1, thread_name_prefix="fanin-land") as landing_pool,
             ThreadPoolExecutor(threads, thread_name_prefix="fanin") as agent_pool,
             ThreadPoolExecutor(
                 at_once, thread_name_prefix="fanin-verify"
@@ -145,13 +145,13 @@ class RollingSchedule:
             self._head.move_ref()
             while True:
                 with self._head.passes_errors():
-                    self._start_ready_tasks(agent_pool, disk_pool)
-                self._head.record()
+                    self._start_ready_tasks(agent_pool)
+                self._head.record(lands_now=self._may_land)
                 if not self._running and self._verifying is None:
-                    if self._land_everything(disk_pool):
+                    if self._land_everything(landing_pool):
                         continue
                     break
-                if self._may_land and self._start_landing(disk_pool):
+                if self._may_land and self._start_landing(landing_pool):
                     continue
                 agent_exited = self._take_events()
                 # A slot that is free should not wait for a merge.
@@ -212,7 +212,7 @@ class RollingSchedule:
 
     # -- start tasks --
 
-    def _start_ready_tasks(self, agent_pool: Executor, disk_pool: Executor) -> None:
+    def _start_ready_tasks(self, agent_pool: Executor) -> None:
         while self._stop_reason is None:
             self._invalid = None
             try:
@@ -234,7 +234,6 @@ class RollingSchedule:
                 manifest,
                 agent_exited,
                 self._head.recorded,
-                disk_pool,
             )
             attempt.add_done_callback(partial(self._report_done, manifest))
 
@@ -325,7 +324,6 @@ class RollingSchedule:
         manifest: Manifest,
         agent_exited: Callable[[], object] | None,
         head_recorded: Future[None],
-        disk_pool: Executor,
     ) -> Result | None:
         """Open the batch and run its attempt.
 
@@ -333,26 +331,14 @@ class RollingSchedule:
         would be useless after a power failure. The agent need not wait for that, because
         it would not survive the power failure either.
         """
-        journal = self._context.journal
-        journal.open(manifest, synced=False)
-
-        def make_durable() -> None:
-            # the journal's event about the head as well, by the same fsync
-            head_recorded.result()
-            journal.sync(manifest)
-
-        durable = disk_pool.submit(make_durable)
-
-        try:
-            return self._attempts.run(
-                manifest,
-                manifest.entries[0],
-                agent_exited=agent_exited,
-                before_result=durable.result,
-            )
-        finally:
-            # An attempt that was cancelled before it began has not waited.
-            durable.result()
+        self._context.journal.open(manifest)
+        return self._attempts.run(
+            manifest,
+            manifest.entries[0],
+            agent_exited=agent_exited,
+            # the base, and the journal's event about it
+            before_result=head_recorded.result,
+        )
 
     # -- take in what has happened --
 
@@ -523,7 +509,7 @@ class RollingSchedule:
 
     # -- land what is merged --
 
-    def _start_landing(self, disk_pool: Executor) -> bool:
+    def _start_landing(self, landing_pool: Executor) -> bool:
         """Start to land what is accepted; return whether the run's own head has moved.
 
         Then other tasks may be ready: merged work may have failed on the branch's new
@@ -533,14 +519,19 @@ class RollingSchedule:
         # failures that came after the last merge.
         before = self._head.snapshot
         after = self._landing_queue.start_landing(
-            before, disk_pool, partial(self._events.put, LandingDone()), self._scratch
+            before,
+            landing_pool,
+            partial(self._events.put, LandingDone()),
+            self._scratch,
         )
         if after is before:
+            if not self._landing_queue.lands(before.commit):
+                self._head.keep()
             return False
         self._head.replace(after)
         return True
 
-    def _land_everything(self, disk_pool: Executor) -> bool:
+    def _land_everything(self, landing_pool: Executor) -> bool:
         """Land everything, wait for it, and return whether the run's head has moved.
 
         If not, nothing remains that the run's heads must keep.
@@ -548,7 +539,7 @@ class RollingSchedule:
         self._landing_queue.wait_for_landing()
         moved = False
         while self._landing_queue.accepted:
-            moved = self._start_landing(disk_pool) or moved
+            moved = self._start_landing(landing_pool) or moved
             self._landing_queue.wait_for_landing()
         if not moved:
             self._head.delete_refs()

@@ -8,6 +8,7 @@ import fcntl
 import json
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from runner.core.errors import UsageProblem
 from runner.core.event_lines import read_events
 from runner.local.journal import Journal
 from runner.repo.repository import Repository
+from tests.support import crashes
 from tests.support.crashes import Died, die_after
 from tests.support.own_sleep import own_seconds, sleeps
 from tests.support.project import Project, Quiet
@@ -166,6 +168,35 @@ def test_kill_9_then_a_new_run_lands_what_had_finished_without_running_it_again(
         project.cli("show", "B").stdout
     )
     assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.parametrize("schedule", ["batch", "rolling"])
+@pytest.mark.parametrize("damage", ["empty", "gone"])
+def test_what_a_power_failure_took_of_results_comes_back_from_the_journal(
+    project: Project,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    schedule: str,
+    damage: str,
+) -> None:
+    monkeypatch.setenv("FAKE_AGENT_LOG", str(project.log))
+    project.plan([{"id": "A", "do": ["write a: a"]}], schedule=schedule)
+    crashes.kill_at(project, "before objects", tmp_path / "steps", "run")
+    git_dir = project.root / ".git"
+    # only the journal had an fsync
+    for folder in git_dir.glob("fanin/runs/*/1"):
+        if damage == "gone":
+            shutil.rmtree(folder)
+            continue
+        for file in (folder / "manifest.json", *folder.glob("results/*/*")):
+            file.write_bytes(b"")
+    for ref in git_dir.glob("refs/fanin/base/*"):
+        ref.write_bytes(b"")
+    project.run()
+    assert project.states() == {"A": "completed"}
+    assert project.records()["A"]["attempts"] == 1
+    assert len(began(project)) == 1
+    assert not list(git_dir.glob("refs/fanin/base/*"))
 
 
 @pytest.mark.parametrize("event", ["landing", "batch"])

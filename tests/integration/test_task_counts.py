@@ -16,11 +16,11 @@ from tests.support.sync_trace import Call
 
 # The same in each run.
 EXACT = {
-    "batch": {"processes": 6, "fsyncs": 17},
-    "rolling": {"processes": 6, "fsyncs": 18},
+    "batch": {"processes": 6, "fsyncs": 7},
+    "rolling": {"processes": 6, "fsyncs": 7},
 }
 # These differ by one or two.
-MOST = {"files": 26, "folders": 15}
+MOST = {"files": 24, "folders": 15}
 
 
 @pytest.mark.parametrize("schedule", EXACT)

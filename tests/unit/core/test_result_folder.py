@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
 from runner.core import result_folder
+from runner.core.errors import EnvironmentBroken
 from runner.core.result import Failure, FailureKind, Result, Verdict
 from runner.core.result_folder import Attempt, Checks, Reading
 from tests.support.builders import TREE, entry, manifest, result, task
@@ -429,3 +430,55 @@ def test_attempts_that_began_are_found_whatever_else_lies_about(tmp_path: Path) 
     (tmp_path / "009").write_text("no folder")
     assert result_folder.attempts(tmp_path) == [ATTEMPT, second]
     assert result_folder.attempts(tmp_path / "nothing") == []
+
+
+def _kept(folder: Path, left: Result = GOOD) -> list[dict[str, bytes]]:
+    """What a journal gets of the result that is finished in the folder."""
+    asked: list[dict[str, bytes]] = []
+
+    def keep(files: Mapping[str, bytes]) -> bool:
+        assert not (folder / "result.json").exists()
+        asked.append(dict(files))
+        return bool(files)
+
+    result_folder.finish(folder, left, keep)
+    return asked
+
+
+def test_a_small_result_is_given_whole_to_a_journal_before_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr("os.fsync", synced.append)
+    (tmp_path / "change.pack").write_bytes(b"PACK")
+    (tmp_path / "agent.log").write_bytes(b"log")
+    [files] = _kept(tmp_path)
+    assert files["change.pack"] == b"PACK"
+    assert files["result.json"] == (tmp_path / "result.json").read_bytes()
+    assert synced == []
+
+
+@pytest.mark.parametrize("more", ["large pack", "left-out.tar", "detours.bundle"])
+def test_a_result_that_is_large_or_has_other_work_is_synced_itself(
+    more: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr("runner.core.durable.sync_files", synced.extend)
+    size = 4
+    if more == "large pack":
+        size = result_folder.MAX_KEPT_BYTES
+    else:
+        (tmp_path / more).touch()
+    (tmp_path / "change.pack").write_bytes(b"p" * size)
+    assert _kept(tmp_path) == [{}]
+    names = {"change.pack", "result.json"}
+    assert {*(tmp_path / name for name in names), tmp_path} <= set(synced)
+
+
+def test_a_journal_that_cannot_be_written_loses_no_result(tmp_path: Path) -> None:
+    def keep(_: Mapping[str, bytes]) -> bool:
+        raise EnvironmentBroken("the disk is full", "free space")
+
+    with pytest.raises(EnvironmentBroken):
+        result_folder.finish(tmp_path, GOOD, keep)
+    assert (tmp_path / "result.json").exists()

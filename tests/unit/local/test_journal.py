@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -432,6 +433,67 @@ def test_opening_a_batch_stores_its_manifest_and_makes_its_results_folder(
     assert restored.digest == stored.digest
     assert results.is_dir()
     assert journal.state().open == (("r1", 2),)
+
+
+FILES = {"result.json": b"{}", "change.pack": b"PACK"}
+
+
+@pytest.mark.parametrize("state", ["open", "accepted"])
+@pytest.mark.parametrize("damage", ["empty", "gone"])
+def test_the_files_of_an_open_batch_are_restored_from_the_journal(
+    journal: Journal, state: str, damage: str
+) -> None:
+    stored = manifest(entry(task("A")))
+    journal.open(stored)
+    assert journal.keep_result(stored, "000", FILES)
+    if state == "accepted":
+        journal.record(**ACCEPTED | {"round": 2})
+    folder = journal.round_folder("r1", 2)
+    if damage == "gone":
+        shutil.rmtree(folder)
+    else:
+        for name in ("manifest.json", "results/000/result.json"):
+            (folder / name).parent.mkdir(exist_ok=True, parents=True)
+            (folder / name).write_bytes(b"")
+    Journal(journal.folder.parent).restore()
+    restored, results = journal.read_manifest("r1", 2)
+    assert restored.digest == stored.digest
+    names = {path.name: path.read_bytes() for path in (results / "000").iterdir()}
+    assert names == FILES
+
+
+def test_nothing_of_a_batch_that_is_over_is_restored(journal: Journal) -> None:
+    stored = manifest(entry(task("A")))
+    journal.open(stored)
+    journal.keep_result(stored, "000", FILES)
+    journal.record("fanned-in", run="r1", round=2)
+    shutil.rmtree(journal.round_folder("r1", 2))
+    journal.restore()
+    assert not journal.round_folder("r1", 2).exists()
+
+
+def test_a_result_that_the_journal_does_not_keep_has_its_manifest_synced(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = manifest(entry(task("A")))
+    journal.open(stored)
+    synced: list[Path] = []
+    monkeypatch.setattr("runner.core.durable.sync_files", synced.extend)
+    assert not journal.keep_result(stored, "000", {})
+    folder = journal.round_folder("r1", 2)
+    needed = {journal.path, folder / "manifest.json", folder, folder.parent}
+    assert needed <= set(synced)
+
+
+def test_a_manifest_that_is_too_large_for_the_journal_is_synced_at_once(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "_MAX_MANIFEST", 10)
+    synced: list[Path] = []
+    monkeypatch.setattr("runner.core.durable.sync_files", synced.extend)
+    journal.open(manifest(entry(task("A"))))
+    assert journal.round_folder("r1", 2) / "manifest.json" in synced
+    assert [event["event"] for event in journal.events()] == ["batch"]
 
 
 @pytest.mark.parametrize(
