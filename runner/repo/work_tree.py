@@ -262,8 +262,11 @@ def _fast_forward(repo: Repository, folder: Path, landing: Landing) -> str:
     if is_own and _is_room_for_new(repo, folder, landing):
         # as `git merge` does it, without ORIG_HEAD and without fsyncs but for the branch
         argv = ["-C", str(folder), "read-tree", "-m", "-u", landing.old, new]
-        is_read = repo.git.status([*argv, "--no-recurse-submodules"]) == 0
-        if is_read and repo.set_ref(f"refs/heads/{landing.branch}", new, landing.old):
+        read = repo.git.run_unchecked([*argv, "--no-recurse-submodules"])
+        if read.status != 0 and "index.lock" in read.stderr:
+            return read.stderr
+        ref = f"refs/heads/{landing.branch}"
+        if read.status == 0 and repo.set_ref(ref, new, landing.old):
             return ""
     # It says why, and takes files of which only the times are not those of the index.
     # --no-squash: the user's merge options for the branch may say otherwise.

@@ -166,6 +166,10 @@ def test_unreadable_manifest_keeps_the_results_and_says_where(
         (project.root / ".git" / "fanin" / "runs").glob("*/1/manifest.json")
     )
     manifest.write_bytes(b"\x00{")
+    # an older fanin kept none there
+    journal = project.root / ".git" / "fanin" / "journal.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(line for line in lines if b'"files"' not in line))
     shown = project.cli("run")
     assert shown.returncode == 0, shown.stdout + shown.stderr
     assert f"its results stay in {manifest.parent}" in shown.stdout
