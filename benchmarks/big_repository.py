@@ -32,7 +32,7 @@ from benchmarks.harness import (
     run,
     seconds_of,
 )
-from runner.attempt import workspace
+from runner.attempt import capture, workspace
 from runner.attempt.workspace import Workspace
 from runner.repo import work_tree
 from runner.repo.repository import Repository
@@ -203,7 +203,7 @@ class _Contest:
         space = workspace.trust_times(space, now)
         _edit(space.checkout)
         captured: list[str | None] = []
-        seconds = seconds_of(lambda: captured.append(workspace.capture(space).tree))
+        seconds = seconds_of(lambda: captured.append(capture.capture(space).tree))
         expect(captured, self._trees[:1], "captured tree")
         shutil.rmtree(place)
         return seconds

@@ -25,6 +25,7 @@ from runner.agents.environment import (
 from runner.agents.outcome import question_failure
 from runner.agents.stream import Stream, StreamingAgent
 from runner.attempt import (
+    capture,
     detours,
     earlier_work,
     preparation,
@@ -116,7 +117,7 @@ def _run(attempt: _Attempt) -> AttemptOutcome:
         if failure is not None:
             return AttemptOutcome(Usage(), failure)
         try:
-            prepared = workspace.record_preparation(attempt.workspace)
+            prepared = capture.record_preparation(attempt.workspace)
         except GitFailed as error:
             message = f"the agent was not started: {error}"
             failure = Failure(kind=FailureKind.NOT_READY, message=message)
@@ -395,7 +396,7 @@ def _capture(attempt: _Attempt) -> _Work:
 def _changed_paths(attempt: _Attempt) -> list[str]:
     """The paths to keep if git cannot capture the checkout; `.` is all of it."""
     try:
-        changed = workspace.changed_paths(attempt.workspace, _LIST_SECONDS)
+        changed = capture.changed_paths(attempt.workspace, _LIST_SECONDS)
     except GitFailed:
         return ["."]
     checkout = attempt.workspace.checkout
@@ -406,14 +407,14 @@ def _changed_paths(attempt: _Attempt) -> list[str]:
 
 def _captured_work(attempt: _Attempt) -> _Work:
     attempt_workspace = attempt.workspace
-    captured = workspace.capture(attempt_workspace)
+    captured = capture.capture(attempt_workspace)
     warnings, failure = _left_out(attempt, captured)
     tree = captured.tree
     max_bytes = _MAX_KEPT_FACTOR * attempt.manifest.limits.size
     outside = detours.find(attempt_workspace, tree, max_bytes)
     sentences = _keep_detours(attempt, outside)
     if outside.result is not None:
-        tree = workspace.without_included(attempt_workspace, outside.result.tree)
+        tree = capture.without_included(attempt_workspace, outside.result.tree)
         warnings += (f"the result is the agent's {outside.result.name}",)
         if attempt.entry.verify is not None and tree is not None:
             workspace.check_out(attempt_workspace, tree)
@@ -461,7 +462,7 @@ def _keep_detours(attempt: _Attempt, outside: detours.Detours) -> str:
 
 
 def _left_out(
-    attempt: _Attempt, captured: workspace.Capture
+    attempt: _Attempt, captured: capture.Capture
 ) -> tuple[tuple[str, ...], Failure | None]:
     """Keep what git could not take in an archive.
 

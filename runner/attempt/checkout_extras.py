@@ -12,8 +12,9 @@ import shutil
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
+from runner.attempt.capture import record_preparation
 from runner.attempt.git_directory import Seed
-from runner.attempt.workspace import Submodule, Workspace, record_preparation
+from runner.attempt.workspace import Submodule, Workspace
 from runner.core.errors import GitFailed
 from runner.core.folders import remove_folder
 from runner.repo.command import isolated_git

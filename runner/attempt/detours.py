@@ -15,7 +15,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from runner.attempt.workspace import Workspace, add_folder, append_pack
+from runner.attempt.capture import add_folder
+from runner.attempt.workspace import Workspace, append_pack
 from runner.core import durable
 from runner.core.errors import GitFailed
 

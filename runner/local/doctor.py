@@ -18,9 +18,10 @@ import yaml
 from runner.agents import Agent, agent_for, usable_agent
 from runner.agents.environment import find_key, missing_requirements
 from runner.attempt import included_files
+from runner.attempt.capture import record_preparation
 from runner.attempt.context import AttemptContext
 from runner.attempt.verification import verify_commit
-from runner.attempt.workspace import Workspace, record_preparation
+from runner.attempt.workspace import Workspace
 from runner.config.settings import FILE, Settings
 from runner.core.errors import (
     EnvironmentBroken,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.attempt import workspace
+from runner.attempt import capture
 from runner.attempt.workspace import Workspace
 from runner.attempt.workspace_pool import WorkspacePool
 from runner.pipeline import FreshWorkspaces
@@ -68,7 +68,7 @@ def test_submodules_of_the_repository_are_in_the_checkout(
     outer = made.checkout / "lib" / "outer"
     assert (outer / "outer.txt").read_text() == "outer"
     assert (outer / "inner" / "inner.txt").read_text() == "inner"
-    assert workspace.capture(made) == workspace.Capture(None)
+    assert capture.capture(made) == capture.Capture(None)
 
 
 def test_a_submodule_that_the_repository_does_not_have_stays_empty(
@@ -78,7 +78,7 @@ def test_a_submodule_that_the_repository_does_not_have_stays_empty(
     (with_submodules.root / ".git" / "modules").rename(tmp_path / "gone")
     made = acquire(with_submodules, tmp_path / "space")
     assert list((made.checkout / "lib" / "outer").iterdir()) == []
-    assert workspace.capture(made) == workspace.Capture(None)
+    assert capture.capture(made) == capture.Capture(None)
 
 
 def test_a_submodule_is_found_wherever_git_keeps_its_repository(
@@ -95,7 +95,7 @@ def test_a_submodule_is_found_wherever_git_keeps_its_repository(
     for number, project in enumerate((with_submodules, linked)):
         made = acquire_locally(project, tmp_path / f"scratch{number}" / "space")
         assert (made.checkout / "lib" / "outer" / "outer.txt").is_file()
-        assert workspace.capture(made) == workspace.Capture(None)
+        assert capture.capture(made) == capture.Capture(None)
 
 
 @pytest.mark.parametrize("path", ["lib/outer", "lib/outer/inner"])
@@ -104,10 +104,10 @@ def test_files_that_change_below_a_submodule_are_named(
 ) -> None:
     made = acquire(with_submodules, tmp_path / "space")
     (made.checkout / path / "set-up").write_text("made before the agent\n")
-    made = workspace.record_preparation(made)
-    assert workspace.capture(made) == workspace.Capture(None)
+    made = capture.record_preparation(made)
+    assert capture.capture(made) == capture.Capture(None)
     (made.checkout / path / "new").write_text("new\n")
-    left_out = [str(each) for each in workspace.capture(made).left_out]
+    left_out = [str(each) for each in capture.capture(made).left_out]
     assert left_out == [f"{path} is a submodule with changed files"]
 
 
@@ -141,10 +141,10 @@ def test_files_of_git_lfs_are_in_the_checkout_and_are_no_change(
     made = acquire(project, tmp_path / "space")
     assert (made.checkout / "a b.bin").read_bytes() == content
     assert (made.checkout / "absent.bin").read_text() == absent
-    assert workspace.capture(made) == workspace.Capture(None)
+    assert capture.capture(made) == capture.Capture(None)
 
     (made.checkout / "new").write_text("new")
-    tree = workspace.capture(made).tree
+    tree = capture.capture(made).tree
     changed = made.git.text(["diff-tree", "-r", "--name-only", made.base, str(tree)])
     assert changed.split() == ["new"]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.attempt import workspace
+from runner.attempt import capture, workspace
 from runner.repo.origin import origin_of
 from tests.support.git_calls import recorded_git_calls
 from tests.support.own_sleep import own_seconds, sleeps
@@ -281,7 +281,7 @@ def test_a_workspace_costs_two_git_processes_and_the_users_identity_is_not_in_it
     (space.checkout / ".git" / "config").write_text(
         f"[core]\n\tfsmonitor = touch {tmp_path}/never\n"
     )
-    tree = workspace.capture(space).tree
+    tree = capture.capture(space).tree
     assert tree is not None
     listed = ["git", "ls-tree", "--name-only", tree]
     told = subprocess.run(
@@ -305,9 +305,9 @@ def test_work_is_captured_in_a_folder_whose_name_git_would_split_or_quote(
         place,
         "fanin/task-000",
     )
-    assert workspace.capture(space).tree is None
+    assert capture.capture(space).tree is None
     (space.checkout / "new").write_text("x\n")
-    tree = workspace.capture(space).tree
+    tree = capture.capture(space).tree
     assert tree is not None
     workspace.write_pack(space, tree, tmp_path / "pack")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.attempt import workspace
+from runner.attempt import capture
 from runner.attempt.pooled_workspaces import PooledWorkspaces
 from runner.attempt.workspace import Workspace
 from runner.attempt.workspace_pool import WorkspacePool
@@ -82,7 +82,7 @@ def attempt(
     space = pool.acquire(base, name, BRANCH, slot)
     if not space.is_ready:
         setup(space.checkout)
-        space = workspace.record_preparation(space)
+        space = capture.record_preparation(space)
     pool.ready(name, space)
     found = state(space)
     work(space.checkout)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.attempt import detours, workspace
+from runner.attempt import capture, detours, workspace
 from runner.attempt.workspace import CaptureLimits, Workspace
 from runner.core.errors import Interrupted
 from runner.repo import command
@@ -44,11 +44,11 @@ def do(space: Workspace, script: str) -> None:
 
 def captured(space: Workspace) -> tuple[list[str], dict[str, str]]:
     """The captured paths, and what was left out with its reason."""
-    capture = workspace.capture(space)
+    taken = capture.capture(space)
     paths = []
-    if capture.tree is not None:
-        paths = space.git.text(["ls-tree", "-r", "--name-only", capture.tree]).split()
-    return paths, {each.path: each.reason for each in capture.left_out}
+    if taken.tree is not None:
+        paths = space.git.text(["ls-tree", "-r", "--name-only", taken.tree]).split()
+    return paths, {each.path: each.reason for each in taken.left_out}
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_what_set_up_makes_may_be_large_and_is_not_read_without_end(
 ) -> None:
     do(space, "truncate -s 1T huge; yes | head -c 3000000 > made")
     unlimited = replace(space, limits=CaptureLimits(timeout=20))
-    prepared = workspace.record_preparation(unlimited)
+    prepared = capture.record_preparation(unlimited)
     do(prepared, "echo a > a")
     assert captured(replace(prepared, limits=LIMITS)) == (
         [".gitignore", "README.md", "a", "base.bin"],
@@ -143,7 +143,7 @@ def test_a_submodule_that_set_up_fills_without_end_fails_no_task(
     made = acquire(with_submodules, tmp_path / "space")
     made = replace(made, limits=CaptureLimits(timeout=20))
     do(made, "truncate -s 1T lib/outer/huge")
-    prepared = replace(workspace.record_preparation(made), limits=LIMITS)
+    prepared = replace(capture.record_preparation(made), limits=LIMITS)
     do(prepared, "echo a > a")
     paths, left_out = captured(prepared)
     assert ("a" in paths, left_out) == (True, {})
@@ -164,7 +164,7 @@ def test_work_outside_of_the_checkouts_files_is_as_large_at_most(
     space: Workspace, script: str, problem: str
 ) -> None:
     do(space, script)
-    assert workspace.capture(space).tree is None
+    assert capture.capture(space).tree is None
     found = detours.find(space, None, MAX_BYTES)
     assert (found.result, found.others) == (None, ())
     assert problem in " ".join(found.problems)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.attempt import workspace, workspace_pool
+from runner.attempt import capture, workspace, workspace_pool
 from runner.attempt.workspace import Workspace
 from runner.attempt.workspace_pool import WorkspacePool
 from runner.repo.origin import origin_of
@@ -96,9 +96,9 @@ def test_a_spare_is_moved_to_the_base_of_its_task(
     assert git(space, "rev-parse", "HEAD") == after
     assert git(space, "branch", "--format=%(refname:short)") == BRANCH
     assert git(space, "status", "--porcelain") == git(space, "remote") == ""
-    assert workspace.capture(space).tree is None
+    assert capture.capture(space).tree is None
     (space.checkout / "new" / "file").write_text("changed\n")
-    assert workspace.capture(space).tree not in {
+    assert capture.capture(space).tree not in {
         None,
         project.git("rev-parse", f"{after}^{{tree}}"),
     }
@@ -173,7 +173,7 @@ def test_a_spare_in_which_another_attempt_wrote_a_file_is_not_used(
         base = project.commit()
     space = pool.acquire(base, tmp_path / "scratch" / "T", BRANCH)
     assert "HELLO\n" not in files(space).values()
-    assert workspace.capture(space).tree is None
+    assert capture.capture(space).tree is None
 
 
 def test_no_spare_is_made_where_a_checkout_is_fast(
@@ -233,7 +233,7 @@ def test_a_change_of_the_same_size_in_the_same_tick_of_the_clock_is_captured(
         (space.folder / "prompt").write_text("now")
         space = workspace.trust_times(space, space.folder / "prompt")
         (space.checkout / "README.md").write_text("HELLO\n")
-        assert workspace.capture(space).tree is not None
+        assert capture.capture(space).tree is not None
 
 
 def test_times_are_trusted_only_once_the_clock_has_moved_on(

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from runner.attempt import workspace
+from runner.attempt import capture
 
 
 @pytest.fixture(autouse=True, params=["small", "large"])
@@ -14,4 +14,4 @@ def capture_way(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if request.param == "large":
-        monkeypatch.setattr(workspace, "_MAX_MEASURED_INDEX", 0)
+        monkeypatch.setattr(capture, "_MAX_MEASURED_INDEX", 0)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.attempt import workspace
+from runner.attempt import capture, workspace
 from runner.attempt.workspace import Workspace
 from runner.repo.command import Git, isolated_git
 from runner.repo.repository import Repository
@@ -53,7 +53,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def imported(repo: Repository, space: Workspace, pack: Path) -> list[tuple[str, int]]:
-    captured = workspace.capture(space)
+    captured = capture.capture(space)
     assert captured.tree is not None
     workspace.write_pack(space, captured.tree, pack, captured.new_objects)
     with repo.quarantine() as quarantine:
@@ -104,7 +104,7 @@ def test_git_packs_what_is_large_or_not_as_its_file(
 ) -> None:
     text = "large"
     if reason == "large":
-        monkeypatch.setattr(workspace, "_MAX_SMALL_PACK", 4)
+        monkeypatch.setattr(capture, "_MAX_SMALL_PACK", 4)
         (space.checkout / "folder/file").write_text(text)
     else:
         text = AGAIN
@@ -122,5 +122,5 @@ def test_an_index_that_is_not_the_bases_is_left_to_git(
     (space.checkout / "folder/file").write_text("changed\n")
     other = replace(space, tree="1" * 40)
     commands = started(monkeypatch)
-    assert workspace.capture(other).new_objects is None
+    assert capture.capture(other).new_objects is None
     assert commands == ["add", "write-tree"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.attempt import workspace
+from runner.attempt import capture, workspace
 from runner.attempt.workspace import Workspace
 from runner.repo.command import isolated_git
 from runner.repo.origin import origin_of
@@ -38,7 +38,7 @@ def space(tmp_path: Path) -> Workspace:
 
 
 def changed(space: Workspace) -> list[str]:
-    tree = workspace.capture(space).tree
+    tree = capture.capture(space).tree
     if tree is None:
         return []
     argv = ["diff-tree", "-r", "--name-only", space.base, tree]
@@ -86,7 +86,7 @@ def test_a_large_index_is_copied_and_used(large_index: None, space: Workspace) -
     assert space.index.is_file()
     assert space.number_of_files == 2
     (space.checkout / "file").write_text("set-up\n")
-    space = workspace.record_preparation(space)
+    space = capture.record_preparation(space)
     (space.checkout / "other").write_text("agent\n")
     assert changed(space) == ["other"]
 
@@ -96,7 +96,7 @@ def test_what_differs_before_each_of_two_set_ups_is_not_the_agents_work(
 ) -> None:
     for name in ("file", "new"):
         (space.checkout / name).write_text("set-up\n")
-        space = workspace.record_preparation(space)
+        space = capture.record_preparation(space)
     assert not changed(space)
     (space.checkout / "file").write_text("agent\n")
     (space.checkout / "other").unlink()
@@ -107,10 +107,10 @@ def test_a_file_that_set_up_made_is_left_out_whatever_becomes_of_it(
     space: Workspace,
 ) -> None:
     (space.checkout / "built").write_text("set-up\n")
-    space = workspace.record_preparation(space)
+    space = capture.record_preparation(space)
     (space.checkout / "built").write_text("anew\n")
     (space.checkout / "file").write_text("agent\n")
-    captured = workspace.capture(space)
+    captured = capture.capture(space)
     assert captured.tree is not None
     assert changed(space) == ["file"]
     [left_out] = captured.left_out
