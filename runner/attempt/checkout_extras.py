@@ -29,14 +29,14 @@ _BRANCH = "fanin/submodule"
 
 def with_extras(workspace: Workspace, origin: Origin) -> Workspace:
     """A fresh checkout with submodules and files of Git LFS, none of which is a change."""
-    workspace, differs = add_extras(workspace, origin)
+    workspace, differs = _add_extras(workspace, origin)
     if not differs:
         return workspace
     # no script has run
     return replace(record_preparation(workspace), set_up=())
 
 
-def add_extras(workspace: Workspace, origin: Origin) -> tuple[Workspace, bool]:
+def _add_extras(workspace: Workspace, origin: Origin) -> tuple[Workspace, bool]:
     """Add submodules and files of Git LFS to a fresh checkout.
 
     Returns the workspace that knows its submodules, and whether files differ from the

@@ -24,6 +24,7 @@ from runner.core.folders import remove_folder
 from runner.policy.change import GITLINK
 from runner.repo import diff
 from runner.repo.command import Git
+from runner.repo.origin import Origin
 
 _BRANCH = "fanin/pooled"  # until the next task gives it another
 
@@ -79,6 +80,12 @@ class CleanCheckout(NamedTuple):
     tracked: frozenset[str]
     brought: frozenset[str]
 
+    def borrowing(self, origin: Origin) -> CleanCheckout:
+        """The same, which gets its next commit from this origin."""
+        space = self.ready.workspace
+        space = replace(space, seed=space.seed.borrowing(origin))
+        return self._replace(ready=replace(self.ready, workspace=space))
+
 
 def clean(ready: ReadyCheckout) -> CleanCheckout | None:
     """Undo what the agent did; None if the checkout must be made anew.
@@ -93,7 +100,8 @@ def clean(ready: ReadyCheckout) -> CleanCheckout | None:
     differs = file_stamps.differences(space.checkout, ready.stamps)
     git = workspace.renew_git_directory(space, space.base, _BRANCH)
     prepared = frozenset(change.path for change in space.prepared)
-    tracked = _paths_in(git, space.base) - prepared
+    # of the index: nobody may have the base's objects any more
+    tracked = frozenset(diff.parse_names(git.run(["ls-files", "-z"]))) - prepared
     brought = ready.stamps.keys() - tracked - folders_of(tracked) - {TOP} | prepared
     if not can_remove(differs, brought):
         return None
@@ -121,7 +129,7 @@ def moved(
         return None
     git = workspace.renew_git_directory(space, base, branch)
     if base != space.base:
-        changes = diff.parse_raw(git.run([*diff.RAW, space.base, base]))
+        changes = diff.parse_raw(git.run([*diff.INDEX, "-R", base]))
         changed = [change.path for change in changes]
         added = {change.path for change in changes if change.new is not None}
         next_tracked = cleaned.tracked - set(changed) | added
@@ -197,11 +205,6 @@ def _stamped(
     if not file_stamps.wait_for_later_time(space.folder, new_stamps.values()):
         raise GitFailed(["read-tree"], 1, "the file system's clock stands still")
     return replace(ready, stamps=stamps | new_stamps)
-
-
-def _paths_in(git: Git, commit: str) -> frozenset[str]:
-    argv = ["ls-tree", "-r", "-z", "--name-only", commit]
-    return frozenset(diff.parse_names(git.run(argv)))
 
 
 def folders_of(paths: Iterable[str]) -> frozenset[str]:

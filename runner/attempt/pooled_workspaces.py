@@ -17,6 +17,7 @@ from runner.attempt.checkout_reset import CleanCheckout, ReadyCheckout
 from runner.attempt.workspace import Workspace
 from runner.attempt.workspace_pool import WorkspacePool
 from runner.core.errors import GitFailed
+from runner.repo.origin import Origin
 
 
 @dataclass
@@ -51,9 +52,18 @@ class PooledWorkspaces:
     an agent started has ended then, and the next attempt waits for less.
     """
 
-    def __init__(self, new: WorkspacePool, scratch: Path, setup: str | None) -> None:
-        """`new` makes and removes the checkouts; `setup` is the text that prepares them."""
+    def __init__(
+        self,
+        new: WorkspacePool,
+        scratch: Path,
+        setup: str | None,
+        name: str = "pooled",
+    ) -> None:
+        """`new` makes and removes the checkouts; `setup` is the text that prepares them.
+        Their folders below `scratch` begin with `name`.
+        """
         self._new, self._scratch, self._setup = new, scratch, setup or ""
+        self._name = name
         self._lock = threading.Lock()
         self._counter = 0
         self._acquired = 0  # how often a checkout was lent
@@ -72,34 +82,81 @@ class PooledWorkspaces:
     ) -> None:
         self._background.shutdown(cancel_futures=True)
 
+    @property
+    def idle_slots(self) -> tuple[int, ...]:
+        """The slots that have a checkout in which nobody works, the last used first."""
+        with self._lock:
+            return tuple(reversed(self._idle))
+
     def acquire(self, base: str, folder: Path, branch: str, slot: int) -> Workspace:
         """A workspace of commit `base`, at a place of its own. Raises GitFailed if git
         cannot.
         """
         with self._lock:
-            idle = self._idle.pop(slot, None)
+            idle = self._idle.get(slot)
             exposed = bool(self._lent) or idle is None or idle.number < self._acquired
+        space = self._reused(None, base, folder, branch, slot, exposed=exposed)
+        if space is not None:
+            return replace(space, tree=self._new.tree_of(base))
+        return self._new.acquire(base, self._new_place(folder, slot), branch)
+
+    def acquire_from(
+        self, origin: Origin, base: str, folder: Path, branch: str, slot: int
+    ) -> Workspace:
+        """The same of a commit of this origin, which may have more objects than the
+        repository, and without submodules and files of Git LFS unless it `is_ready`.
+        Agents that got no checkout from here may be working.
+        """
+        space = self._reused(origin, base, folder, branch, slot, exposed=True)
+        if space is not None:
+            return space
+        return self._new.create(origin, base, self._new_place(folder, slot), branch)
+
+    def _reused(
+        self,
+        origin: Origin | None,
+        base: str,
+        folder: Path,
+        branch: str,
+        slot: int,
+        *,
+        exposed: bool,
+    ) -> Workspace | None:
+        """The slot's idle checkout, reset to the commit; None if there is none."""
+        with self._lock:
+            idle = self._idle.pop(slot, None)
             self._acquired += 1
-        ready = None
-        if idle is not None:
-            ready = self._reset(idle, base, branch, exposed=exposed)
-        if ready is not None:
-            with self._lock:
-                self._lent[folder] = _Lent(slot, ready.folder, ready)
-            return replace(ready.workspace, tree=self._new.tree_of(base))
+        if idle is None:
+            return None
+        ready = self._reset(idle, origin, base, branch, exposed=exposed)
+        if ready is None:
+            return None
+        with self._lock:
+            self._lent[folder] = _Lent(slot, ready.folder, ready)
+        return ready.workspace
+
+    def _new_place(self, folder: Path, slot: int) -> Path:
         with self._lock:
             self._counter += 1
-            place = self._scratch / f"pooled-{self._counter}"
+            place = self._scratch / f"{self._name}-{self._counter}"
             self._lent[folder] = _Lent(slot, place)
-        return self._new.acquire(base, place, branch)
+        return place
 
     def _reset(
-        self, idle: _Idle, base: str, branch: str, *, exposed: bool
+        self,
+        idle: _Idle,
+        origin: Origin | None,
+        base: str,
+        branch: str,
+        *,
+        exposed: bool,
     ) -> ReadyCheckout | None:
         ready = None
         # Whatever is wrong with it: a new workspace works, or says why not.
         with suppress(GitFailed, OSError):
             cleaned = idle.cleaned.result()
+            if cleaned is not None and origin is not None:
+                cleaned = cleaned.borrowing(origin)
             if cleaned is not None:
                 ready = checkout_reset.moved(
                     cleaned, base, branch, self._setup, exposed=exposed

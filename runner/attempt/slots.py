@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from types import TracebackType
 
 # The variable with the number, for setup, agent and verify.
@@ -16,12 +17,15 @@ class Slots:
         self._lock = threading.Lock()
         self._taken: set[int] = set()
 
-    def take(self) -> Slot:
-        """The smallest number that is free."""
+    def take(self, preferred: Iterable[int] = ()) -> Slot:
+        """The first of the preferred numbers that is free, or the smallest free one."""
         with self._lock:
             number = 0
             while number in self._taken:
                 number += 1
+            number = next(
+                (each for each in preferred if each not in self._taken), number
+            )
             self._taken.add(number)
         return Slot(self, number)
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from runner.agents import process
 from runner.agents.outcome import process_failure
 from runner.attempt import included_files, preparation
-from runner.attempt.checkout_extras import add_extras, with_extras
+from runner.attempt.checkout_extras import with_extras
 from runner.attempt.context import AttemptContext
 from runner.attempt.preparation import SetupCommand, run_setup
 from runner.attempt.slots import VARIABLE
@@ -142,7 +142,8 @@ def verify_commit(
     on which set-up fails is red; `on_ready` gets the workspace when it has not. A command
     that a signal ends, as where memory runs out, is run once more.
     """
-    with context.slots.take() as slot:
+    checkouts = checkouts or NewCheckouts()
+    with context.slots.take(checkouts.slots) as slot:
         context = replace(context, slot=slot.number)
         run = partial(
             _verify_commit,
@@ -152,7 +153,7 @@ def verify_commit(
             scratch,
             context,
             on_ready,
-            checkouts or NewCheckouts(),
+            checkouts,
         )
         verified = run()
         if verified.was_killed:
@@ -171,35 +172,30 @@ def _verify_commit(
 ) -> _Verified:
     folder = Path(tempfile.mkdtemp(prefix="verify-", dir=scratch))
     try:
-        verify_workspace = checkouts.create(origin, commit, folder / "space")
-        if on_ready is None:
-            add_extras(verify_workspace, origin)
-        else:
+        space = checkouts.create(origin, commit, folder, context.slot)
+        if not space.is_ready:
             # somebody may ask for the changes: what is in Git LFS is none
-            verify_workspace = with_extras(verify_workspace, origin)
-        checkout = verify_workspace.checkout
-        included = included_files.include(
-            checkout, verify.include, origin, verify.env.values(), context.cancel
-        )
-        if verify.setup is not None:
-            failure = _set_up_for_verify(
-                verify.setup,
-                checkout,
-                folder,
-                context,
-                included.secrets,
-                origin.objects,
+            space = with_extras(space, origin)
+            included = included_files.include(
+                space.checkout,
+                verify.include,
+                origin,
+                verify.env.values(),
+                context.cancel,
             )
+            space = replace(space, included=included)
+            failure = _set_up_for_verify(verify.setup, space, folder, context, origin)
             if failure is not None:
                 return _Verified(failure)
+            checkouts.ready(folder, space)
         if on_ready is not None:
-            on_ready(verify_workspace)
+            on_ready(space)
         return _run_verify(
             verify,
-            checkout,
+            space.checkout,
             folder / "log",
             context,
-            included.secrets,
+            space.included.secrets,
             origin.objects,
         )
     finally:
@@ -214,24 +210,25 @@ def _written_cookie(folder: Path) -> str:
 
 
 def _set_up_for_verify(
-    setup: SetupCommand,
-    checkout: Path,
+    setup: SetupCommand | None,
+    space: Workspace,
     folder: Path,
     context: AttemptContext,
-    secrets: Secrets,
-    objects: Sequence[Path],
+    origin: Origin,
 ) -> Failure | None:
+    if setup is None:
+        return None
     failure = run_setup(
         setup,
-        checkout,
+        space.checkout,
         folder / preparation.LOG,
         context.environ_for_setup,
         context.slot,
         _written_cookie(folder),
         context.cancel,
-        secrets,
+        space.included.secrets,
         context.walls,
-        objects,
+        origin.objects,
     )
     if failure is None or failure.kind is FailureKind.INTERRUPTED:
         return failure

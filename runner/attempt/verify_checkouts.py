@@ -1,30 +1,47 @@
 """Where the trees that are verified are checked out: each in a new folder, of which some
-are made in advance while agents work.
+are made in advance while agents work, or, with pooled workspaces, where the last one was.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from runner.attempt import workspace
+from runner.attempt.capture import record_preparation
 from runner.attempt.workspace import Workspace
+from runner.core.errors import GitFailed
 from runner.core.folders import remove_folder
 from runner.repo.origin import Origin
 
 if TYPE_CHECKING:
+    from runner.attempt.pooled_workspaces import PooledWorkspaces
     from runner.attempt.workspace_pool import WorkspacePool
 
 _BRANCH = "fanin/verify"
+_PLACE = "space"  # in the folder of a run of verify
 
 
 class VerifyCheckouts(Protocol):
     """Makes and removes the checkouts. Used by several threads."""
 
-    def create(self, origin: Origin, commit: str, folder: Path) -> Workspace:
-        """A workspace of the commit at `folder`, which nobody has used before. Raises
-        GitFailed if git cannot.
+    @property
+    def slots(self) -> Collection[int]:
+        """The numbers of the slots for which there are checkouts already."""
+        ...
+
+    def create(self, origin: Origin, commit: str, folder: Path, slot: int) -> Workspace:
+        """A workspace of the commit for the run of verify in `folder`. Raises GitFailed
+        if git cannot.
+
+        In one that `is_ready` a run for the same slot has been; all that it left is gone.
         """
+        ...
+
+    def ready(self, folder: Path, space: Workspace) -> None:
+        """Take note of the workspace as set-up left it."""
         ...
 
     def remove(self, folder: Path) -> None:
@@ -35,8 +52,15 @@ class VerifyCheckouts(Protocol):
 class NewCheckouts:
     """Implements `VerifyCheckouts`: all is done when it is asked for."""
 
-    def create(self, origin: Origin, commit: str, folder: Path) -> Workspace:
-        return workspace.create(origin, commit, folder, _BRANCH)
+    slots: tuple[int, ...] = ()
+
+    def create(
+        self, origin: Origin, commit: str, folder: Path, _slot: int
+    ) -> Workspace:
+        return workspace.create(origin, commit, folder / _PLACE, _BRANCH)
+
+    def ready(self, folder: Path, space: Workspace) -> None:
+        """Nothing: no checkout is used twice."""
 
     def remove(self, folder: Path) -> None:
         remove_folder(folder)
@@ -45,11 +69,18 @@ class NewCheckouts:
 class SpareCheckouts:
     """Implements `VerifyCheckouts` by a pool that is used for nothing else."""
 
+    slots: tuple[int, ...] = ()
+
     def __init__(self, pool: WorkspacePool) -> None:
         self._pool = pool
 
-    def create(self, origin: Origin, commit: str, folder: Path) -> Workspace:
-        return self._pool.create(origin, commit, folder, _BRANCH)
+    def create(
+        self, origin: Origin, commit: str, folder: Path, _slot: int
+    ) -> Workspace:
+        return self._pool.create(origin, commit, folder / _PLACE, _BRANCH)
+
+    def ready(self, folder: Path, space: Workspace) -> None:
+        """Nothing: no checkout is used twice."""
 
     def remove(self, folder: Path) -> None:
         self._pool.release(folder)
@@ -57,3 +88,32 @@ class SpareCheckouts:
     def prewarm(self, count: int, commit: str) -> None:
         """Make so many checkouts in the background, where that takes long."""
         self._pool.prewarm(count, commit, _BRANCH)
+
+
+class PooledCheckouts:
+    """Implements `VerifyCheckouts` by checkouts that are used again."""
+
+    def __init__(self, pool: WorkspacePool, pooled: PooledWorkspaces) -> None:
+        """`pooled` makes new ones by `pool`, and both are used for nothing else."""
+        self._pool, self._pooled = pool, pooled
+
+    @property
+    def slots(self) -> tuple[int, ...]:
+        return self._pooled.idle_slots
+
+    def create(self, origin: Origin, commit: str, folder: Path, slot: int) -> Workspace:
+        place = folder / _PLACE
+        return self._pooled.acquire_from(origin, commit, place, _BRANCH, slot)
+
+    def ready(self, folder: Path, space: Workspace) -> None:
+        # Without its record it is removed instead of being used again.
+        with suppress(GitFailed):
+            self._pooled.ready(folder / _PLACE, record_preparation(space))
+
+    def remove(self, folder: Path) -> None:
+        self._pooled.release(folder / _PLACE)
+        remove_folder(folder)
+
+    def prewarm(self, count: int, commit: str) -> None:
+        """Make those that are missing to `count` in the background."""
+        self._pool.prewarm(count - len(self._pooled.idle_slots), commit, _BRANCH)

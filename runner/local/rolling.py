@@ -41,7 +41,7 @@ from runner.schedule.ready_queue import ReadyQueue
 
 if TYPE_CHECKING:
     from runner.attempt.pooled_workspaces import PooledWorkspaces
-    from runner.attempt.verify_checkouts import SpareCheckouts
+    from runner.attempt.verify_checkouts import PooledCheckouts, SpareCheckouts
     from runner.attempt.workspace_pool import WorkspacePool
     from runner.core.manifest import Manifest
     from runner.core.task import Task
@@ -95,7 +95,7 @@ class RollingSchedule:
         account: RunAccount,
         attempts: AttemptRunner,
         workspaces: WorkspacePool | PooledWorkspaces,
-        spares: SpareCheckouts,
+        spares: SpareCheckouts | PooledCheckouts,
         scratch: Path,
         snapshot: Snapshot,
         rounds: int = 0,
@@ -555,7 +555,7 @@ class RollingRun:
         account: RunAccount,
         attempts: AttemptRunner,
         workspaces: WorkspacePool | PooledWorkspaces,
-        spares: SpareCheckouts,
+        spares: SpareCheckouts | PooledCheckouts,
         scratch: Path,
     ) -> None:
         self._context, self._account, self._attempts = context, account, attempts

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ from runner.agents.environment import secrets_of
 from runner.attempt import included_files
 from runner.attempt.context import AttemptContext
 from runner.attempt.pooled_workspaces import PooledWorkspaces
-from runner.attempt.verify_checkouts import SpareCheckouts
+from runner.attempt.verify_checkouts import PooledCheckouts, SpareCheckouts
 from runner.attempt.workspace_pool import WorkspacePool
 from runner.config.settings import Settings, describe
 from runner.core.clock import Clock, SystemClock
@@ -307,8 +307,8 @@ class LocalRun:
             WorkspacePool(self._repo.origin, scratch, self._repo.tree) as pool,
             self._pooled(pool, scratch) as workspaces,
             WorkspacePool(self._repo.origin, scratch, self._repo.tree) as verify_pool,
+            self._verify_checkouts(verify_pool, scratch) as spares,
         ):
-            spares = SpareCheckouts(verify_pool)
             self._lander.checkouts = spares
             self._report_start(snapshot)
             try:
@@ -346,7 +346,7 @@ class LocalRun:
         snapshot: Snapshot,
         base: BaseVerify,
         workspaces: WorkspacePool | PooledWorkspaces,
-        spares: SpareCheckouts,
+        spares: SpareCheckouts | PooledCheckouts,
         scratch: Path,
     ) -> tuple[str | None, bool]:
         """Run the schedule from the snapshot; as `_run_with_pauses`."""
@@ -423,6 +423,18 @@ class LocalRun:
         if self._settings.workspace == "pooled":
             return PooledWorkspaces(pool, scratch, self._settings.setup)
         return nullcontext(pool)
+
+    @contextmanager
+    def _verify_checkouts(
+        self, pool: WorkspacePool, scratch: Path
+    ) -> Iterator[SpareCheckouts | PooledCheckouts]:
+        """What gives verify its checkouts, which `pool` makes."""
+        if self._settings.workspace != "pooled":
+            yield SpareCheckouts(pool)
+            return
+        setup = self._settings.setup
+        with PooledWorkspaces(pool, scratch, setup, name="verified") as pooled:
+            yield PooledCheckouts(pool, pooled)
 
     def _waiting(self) -> WaitingWork | None:
         """This run's work, if it could not reach its branch."""

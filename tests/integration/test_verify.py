@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -171,14 +172,73 @@ def test_a_checkout_for_verify_in_which_an_agent_wrote_is_not_used(
     head = project.git("rev-parse", "HEAD").strip()
     with WorkspacePool(origin, tmp_path, lambda _: "") as pool:
         spares = SpareCheckouts(pool)
-        spares.create(origin, head, tmp_path / "first")
+        spares.create(origin, head, tmp_path / "first", 0)
         spares.prewarm(1, head)
         pool._background.submit(int).result()  # after it
         [spare] = pool._spares
         (spare.workspace.checkout / "new").write_text("")
-        used = spares.create(origin, head, tmp_path / "second")
+        used = spares.create(origin, head, tmp_path / "second", 0)
     assert used.checkout.is_dir()
     assert not (used.checkout / "new").exists()
+
+
+CHAIN = [
+    {"id": "A", "do": ["write a: x"]},
+    {"id": "B", "do": ["write b: x"], "depends_on": ["A"]},
+    {"id": "C", "do": ["write c: x"], "depends_on": ["B"]},
+]
+
+
+def verified_in_pooled_checkouts(
+    project: Project, log: Path, plan: list[dict[str, Any]]
+) -> list[str]:
+    """Run the plan; a line for each run of set-up, and for each of verify the files that
+    it found and the number of its slot.
+    """
+    project.write(".gitignore", "deps/\nbuilt\n")
+    project.write("package-lock.json", "1\n")
+    project.commit()
+    project.plan(
+        plan,
+        schedule="rolling",
+        workspace="pooled",
+        max_attempts=1,
+        setup=f"mkdir deps && cp package-lock.json deps/ && echo set-up >> {log}",
+        # what it leaves and changes would be seen by the next
+        verify=(
+            f"test -e deps/package-lock.json && echo $FANIN_SLOT $(ls) >> {log}; "
+            "touch built new; echo changed > a; mkdir -p dir/er; git add -A; "
+            "git commit -qm mine"
+        ),
+        verify_base="ignore",
+        verify_retries=0,
+    )
+    project.run()
+    return log.read_text().splitlines()
+
+
+def test_with_pooled_workspaces_verify_finds_its_checkout_as_set_up_left_it(
+    project: Project, tmp_path: Path
+) -> None:
+    lines = verified_in_pooled_checkouts(project, tmp_path / "log", CHAIN)
+    assert project.states() == {"A": "completed", "B": "completed", "C": "completed"}
+    # one for the agents, one for verify
+    assert lines.count("set-up") == 2
+    runs = [line.split() for line in lines if line != "set-up"]
+    slots = {slot for slot, *_ in runs}
+    files = [set(names) - {"fanin.yml"} for _, *names in runs]
+    always = {"README.md", "deps", "package-lock.json", "tasks.yml"}
+    assert len(slots) == 1
+    assert files == [always | {"a"}, always | {"a", "b"}, always | {"a", "b", "c"}]
+
+
+def test_with_pooled_workspaces_verify_is_set_up_again_where_that_may_differ(
+    project: Project, tmp_path: Path
+) -> None:
+    plan = [CHAIN[0], {**CHAIN[1], "do": ["write package-lock.json: 2"]}]
+    lines = verified_in_pooled_checkouts(project, tmp_path / "log", plan)
+    assert project.states() == {"A": "completed", "B": "completed"}
+    assert lines.count("set-up") == 3
 
 
 def test_a_flaky_test_is_named_at_the_end_and_by_the_commands_that_look(
