@@ -271,6 +271,11 @@ class Task(TaskFields):
     open_before: tuple[str, ...] = Field(default=(), exclude=True, repr=False)
 
     @property
+    def is_marked(self) -> bool:
+        """Whether the plan says anything about what became of the task."""
+        return self.skipped or self.source_status is not Status.PENDING
+
+    @property
     def waits_for(self) -> tuple[str, ...]:
         """The ids of the tasks that must be completed before this one."""
         return (*self.depends_on, *self.open_before)
@@ -475,7 +480,30 @@ class Plan(NamedTuple):
 
     def task(self, task_id: str) -> Task | None:
         """The task with this id; None if the plan has no such task."""
-        for task in self.tasks:
-            if task.id == task_id:
-                return task
-        return None
+        return index_of(self.tasks).by_id.get(task_id)
+
+
+class TaskIndex(NamedTuple):
+    """The tasks of a plan by their ids, and those of which the plan itself says what
+    became of them.
+    """
+
+    by_id: Mapping[str, Task]
+    marked: Sequence[Task]
+
+
+# Of the plan that was asked for last: a run asks for each task, and after each landing.
+_last_index: tuple[Sequence[Task], TaskIndex] | None = None
+
+
+def index_of(tasks: Sequence[Task]) -> TaskIndex:
+    """The index of a plan's tasks; of two with one id, it has the first."""
+    global _last_index
+    last = _last_index
+    if last is None or last[0] is not tasks:
+        by_id: dict[str, Task] = {}
+        for task in tasks:
+            by_id.setdefault(task.id, task)
+        marked = [task for task in tasks if task.is_marked]
+        _last_index = last = tasks, TaskIndex(by_id, marked)
+    return last[1]

@@ -53,6 +53,7 @@ from runner.plan.progress import Progress
 from runner.plan.snapshot import (
     Snapshot,
     read_progress,
+    with_marks,
     write_mark_blobs,
     write_progress_blobs,
 )
@@ -719,14 +720,19 @@ class BatchMerge:
         """The snapshot of the branch once the commits have landed."""
         if not commits:
             return self.snapshot.with_progress(recorded)
-        in_files = None
+        in_files = marked = None
         if self.results.defers_progress:
             in_files = self._at_head.recorded or self._at_head.progress
+            marked = with_marks(self.snapshot, recorded, self._ids)
         return self.snapshot._replace(
-            commit=commits[-1], progress=recorded, recorded=in_files
+            commit=commits[-1], progress=recorded, recorded=in_files, marked=marked
         )
 
     # -- helpers --
+
+    @property
+    def _ids(self) -> set[str]:
+        return {entry.task.id for entry in self.manifest.entries}
 
     @cached_property
     def _readings_by_task(self) -> dict[str, Reading]:
@@ -750,8 +756,9 @@ class BatchMerge:
         the caller writes that.
         """
         if self.results.defers_progress:
-            ids = {entry.task.id for entry in self.manifest.entries}
-            files = write_mark_blobs(self.quarantine, self.snapshot, recorded, ids)
+            files = write_mark_blobs(
+                self.quarantine, self.snapshot, recorded, self._ids
+            )
         else:
             files = write_progress_blobs(
                 self.quarantine, self.snapshot, recorded, self.manifest.progress

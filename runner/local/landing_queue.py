@@ -222,7 +222,7 @@ class LandingQueue:
             subject=requests_subject(self.unrecorded),
             run=context.run,
         )
-        return snapshot._replace(commit=commit, recorded=None)
+        return snapshot._replace(commit=commit, recorded=None, marked=None)
 
     def _merge_again(self, head: str, before: Snapshot, scratch: Path) -> Snapshot:
         """Merge every accepted result on the branch's new head.

@@ -199,10 +199,9 @@ def unrecorded_failures(snapshot: Snapshot) -> Mapping[str, Failure]:
     failures: dict[str, Failure] = {}
     if snapshot.recorded is None:
         return failures
-    for task_id, record in snapshot.progress.records.items():
+    for task_id in snapshot.progress.changed_since(snapshot.recorded):
+        record = snapshot.progress.records[task_id]
         before = snapshot.recorded.records.get(task_id)
-        if record is before:
-            continue
         if before is not None and before.attempts >= record.attempts:
             continue
         if record.open_question is not None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from itertools import compress, filterfalse
+from operator import is_not
 from typing import Any, NamedTuple
 
 from runner.core.documents import clean
@@ -18,7 +20,7 @@ from runner.core.result import (
     Result,
     Usage,
 )
-from runner.core.task import Owner, Plan, Standing, Status, Task
+from runner.core.task import Owner, Plan, Standing, Status, Task, index_of
 from runner.plan.records import Record, RunRecord, seconds_between
 
 # Characters of a failed attempt's log that are stored for the prompt of the retry.
@@ -159,7 +161,7 @@ class Progress:
         standings = {}
         for task in plan.tasks:
             # Most tasks of a large plan have neither a record nor a mark.
-            unmarked = not (_is_marked(task) or task.blocker or task.gate)
+            unmarked = not (task.is_marked or task.blocker or task.gate)
             if unmarked and task.id not in self.records:
                 standings[task.id] = Standing.OPEN
             else:
@@ -201,6 +203,13 @@ class Progress:
                 return True
         return False
 
+    def changed_since(self, other: Progress) -> Iterator[str]:
+        """Ids whose record is not the same object as in `other`."""
+        # Asked at each landing of all records, and most are the same object.
+        records = self.records
+        differ = map(is_not, records.values(), map(other.records.get, records))
+        return compress(records, differ)
+
     # -- changes --
 
     def with_records(self, changed: Mapping[str, Record]) -> Progress:
@@ -209,14 +218,17 @@ class Progress:
     def with_run(self, run: RunRecord) -> Progress:
         return replace(self, run=run)
 
-    def with_every_task(self, tasks: Iterable[Task]) -> Progress:
+    def with_every_task(self, tasks: Sequence[Task]) -> Progress:
         """Add a record for each task, so that a later change touches one line only.
 
         If the plan itself marks a task as skipped, that is not recorded: the task must
         run again once somebody removes the mark from the plan.
         """
-        own_records = {}
-        for task in tasks:
+        # Most tasks of a large plan have neither a record nor a mark.
+        index = index_of(tasks)
+        missing = filterfalse(self.records.__contains__, index.by_id)
+        own_records = dict.fromkeys(missing, _unrecorded(Status.PENDING, skipped=False))
+        for task in index.marked:
             own_record = self._own_record(task)
             if own_record is not self.records.get(task.id):
                 own_records[task.id] = own_record
@@ -428,7 +440,7 @@ class Progress:
         """The task's record, without the plan's mark that skips it."""
         recorded = self.records.get(task.id)
         # Most tasks of a large plan have neither a record nor a mark.
-        if not _is_marked(task):
+        if not task.is_marked:
             return recorded or _unrecorded(Status.PENDING, skipped=False)
         record = self.record(task)
         skipped = recorded.skipped if recorded is not None else None
@@ -449,11 +461,6 @@ class Progress:
         self, task: Task, record: Record, changes: Mapping[str, object]
     ) -> Progress:
         return self.with_records({task.id: record.model_copy(update=changes)})
-
-
-def _is_marked(task: Task) -> bool:
-    """Whether the plan says anything about what became of the task."""
-    return task.skipped or task.source_status is not Status.PENDING
 
 
 def _with_skip_mark(record: Record, task: Task) -> Record:

@@ -12,6 +12,8 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
+from itertools import compress
+from operator import is_not, ne
 from typing import Literal, NamedTuple
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -37,12 +39,24 @@ class ProgressFile(Document):
     run: RunRecord | None = None
 
 
-class _Line(NamedTuple):
-    """A record's line without a comma. `owner` is in it, and not in the record."""
+class _Section(NamedTuple):
+    """Lines of a file that was read, each with the comma in front of it but the first, and
+    the record in each, in the same order.
+    """
 
-    record: Record
-    owner: Owner | None
-    text: str
+    lines: Sequence[str]
+    records: Mapping[str, Record]
+
+
+class _Written(NamedTuple):
+    """What was written: the ids in their order, and for each its record, its owner, which
+    is not in the record, and its line without a comma.
+    """
+
+    ids: Sequence[str]
+    records: Sequence[Record | None]
+    owners: Sequence[Owner | None]
+    lines: Sequence[str]
 
 
 def parse(
@@ -110,8 +124,9 @@ def _as_a_whole(path: str, text: str) -> ProgressFile:
     return document
 
 
-# The records of the lines that were read last: most of them are in the next file too.
-_read: dict[str, tuple[str, Record]] = {}
+# The tasks and the others that were read last: most lines are in the next file too.
+_NOTHING_READ = _Section([], {})
+_read = (_NOTHING_READ, _NOTHING_READ)
 
 
 def _by_lines(text: str) -> ProgressFile | None:
@@ -130,7 +145,6 @@ def _by_lines(text: str) -> ProgressFile | None:
     if _OTHERS in lines:
         place = lines.index(_OTHERS)
         tasks, others, between = lines[:place], lines[place + 1 :], _OTHERS
-    before, after = _read, dict[str, tuple[str, Record]]()
     frame_text = opening + between + closing
     # A key that comes twice is for the reader of the whole, who refuses it.
     if frame_text.count('"tasks"') != 1 or frame_text.count('"others"') > bool(between):
@@ -139,35 +153,62 @@ def _by_lines(text: str) -> ProgressFile | None:
         # On its own: the opening must not end in the middle of a string.
         json.loads(opening + "}}")
         frame = ProgressFile.model_validate_json(frame_text)
-        updates = {
-            "tasks": _records(tasks, before, after),
-            "others": _records(others, before, after),
-        }
+        tasks_before, others_before = _read
+        sections = _section(tasks, tasks_before), _section(others, others_before)
     except (ValueError, RecursionError):
         return None
-    _read = after
+    _read = sections
+    updates = {"tasks": sections[0].records, "others": sections[1].records}
     return frame.model_copy(update=updates)
 
 
-def _records(
-    lines: Sequence[str],
-    before: Mapping[str, tuple[str, Record]],
-    after: dict[str, tuple[str, Record]],
-) -> dict[str, Record]:
-    """Task id → record. ValueError if a line is not exactly one record, or if two are of
-    one task.
+def _section(lines: Sequence[str], before: _Section) -> _Section:
+    """The records of the lines. ValueError if a line is not exactly one record, or if two
+    are of one task.
     """
-    records: dict[str, Record] = {}
+    if len(lines) == len(before.lines):
+        records = _with_changed_lines(lines, before)
+        if records is not None:
+            return _Section(lines, records)
+    known = {
+        line.removeprefix(","): found
+        for line, found in zip(before.lines, before.records.items(), strict=True)
+    }
+    records = {}
     for line in lines:
-        # the first has none
-        text = line.removeprefix(",") if records else line
-        found = before.get(text) or _record_in(text)
-        after[text] = found
-        records[found[0]] = found[1]
-    commas = sum(line.startswith(",") for line in lines)
-    if len(records) != len(lines) or commas != max(0, len(lines) - 1):
-        raise ValueError("not a line for each record")
+        text = _without_comma(line, is_first=not records)
+        task_id, record = known.get(text) or _record_in(text)
+        records[task_id] = record
+    if len(records) != len(lines):
+        raise ValueError("two records of one task")
+    return _Section(lines, records)
+
+
+def _with_changed_lines(
+    lines: Sequence[str], before: _Section
+) -> dict[str, Record] | None:
+    """The records of as many lines as before, None if one of them is of another task."""
+    changed = list(compress(range(len(lines)), map(ne, lines, before.lines)))
+    records = dict(before.records)
+    ids = list(records) if changed else []
+    for place in changed:
+        text = _without_comma(lines[place], is_first=place == 0)
+        task_id, record = _record_in(text)
+        if task_id != ids[place]:
+            return None
+        records[task_id] = record
     return records
+
+
+def _without_comma(line: str, *, is_first: bool) -> str:
+    """The line without the comma that is in front of all but the first. ValueError if it
+    lacks one; what has one too many is no record.
+    """
+    if is_first:
+        return line
+    if not line.startswith(","):
+        raise ValueError("a comma is missing")
+    return line[1:]
 
 
 def _record_in(text: str) -> tuple[str, Record]:
@@ -250,42 +291,76 @@ def _owned(record: Record, task_id: str, owner: Owner) -> Record:
     return record.model_copy(update={"plan": owner.plan, "own_id": own_id})
 
 
-# The lines that `render` wrote last, by task id: most of them are written again.
-_lines: dict[str, _Line] = {}
+# What `render` wrote last: most lines are written again.
+_written = _Written([], [], [], [])
 
 
 def render(progress: Progress, order: Iterable[str]) -> str:
     """The file's text: the records of `order`, then those of tasks no longer in the plan."""
-    global _lines
     head = {"version": 1, "plan": progress.plan, **progress.extra}
     opening = json.dumps(head, ensure_ascii=False).removesuffix("}") + ', "tasks": {'
-    tasks: list[str] = []
-    before, after = _lines, {}
-    records, owners = progress.records, progress.owners
-    for task_id in dict.fromkeys([*order, *records]):
-        record = records.get(task_id)
-        if record is None:
-            continue
-        owner = owners.get(task_id)
-        line = before.get(task_id)
-        if line is None or line.record is not record or line.owner != owner:
-            line = _Line(record, owner, _owned_text(task_id, record, owner))
-        after[task_id] = line
-        tasks.append(line.text)
-    # another thread may have replaced them meanwhile, with lines that are as good
-    _lines = after
-    lines = _with_commas(tasks)
+    parts = [opening, *_with_commas(_task_lines(progress, order))]
     if progress.others:
         others = [_text(task_id, record) for task_id, record in progress.others.items()]
-        lines += [_OTHERS, *_with_commas(others)]
+        parts += [_OTHERS, *_with_commas(others)]
     closing = "}}"
     if progress.run is not None:
         closing = f'}}, "run": {_run_json(progress.run)}}}'
-    return _BETWEEN.join([opening, *lines, closing]) + "\n"
+    return _BETWEEN.join([*parts, closing]) + "\n"
+
+
+def _task_lines(progress: Progress, order: Iterable[str]) -> Sequence[str]:
+    """The lines of the tasks, without commas. The steps that look at every task run in C:
+    they are taken at each landing.
+    """
+    global _written
+    records, before = progress.records, _written
+    ids = [*filter(records.__contains__, dict.fromkeys(order))]
+    if len(ids) < len(records):
+        ids = [*dict.fromkeys([*ids, *records])]
+    found = [*map(records.__getitem__, ids)]
+    owners = [*map(progress.owners.get, ids)]
+    lines, changed = _reusable(ids, found, owners, before)
+    for place in changed:
+        lines[place] = _owned_text(ids[place], found[place], owners[place])
+    # another thread may have replaced it meanwhile, with lines that are as good
+    _written = _Written(ids, found, owners, lines)
+    return lines
+
+
+def _reusable(
+    ids: Sequence[str],
+    records: Sequence[Record],
+    owners: Sequence[Owner | None],
+    before: _Written,
+) -> tuple[list[str], list[int]]:
+    """The lines of these tasks as they were written before, and the places of those that
+    must be written anew.
+    """
+    if ids != before.ids:
+        before = _in_order(before, ids)
+    places = range(len(ids))
+    changed = [*compress(places, map(is_not, records, before.records))]
+    if owners != before.owners:
+        changed += compress(places, map(ne, owners, before.owners))
+    return list(before.lines), changed
+
+
+def _in_order(before: _Written, ids: Sequence[str]) -> _Written:
+    """What was written of these tasks, with None as the record of one that was not."""
+    places = {task_id: place for place, task_id in enumerate(before.ids)}
+    found = [places.get(task_id) for task_id in ids]
+    return _Written(
+        ids,
+        [None if place is None else before.records[place] for place in found],
+        [None if place is None else before.owners[place] for place in found],
+        ["" if place is None else before.lines[place] for place in found],
+    )
 
 
 def _with_commas(lines: Sequence[str]) -> list[str]:
-    return [*lines[:1], *[f",{line}" for line in lines[1:]]]
+    """The lines as one part of the text, none if there are none."""
+    return [f"{_BETWEEN},".join(lines)] if lines else []
 
 
 def _owned_text(task_id: str, record: Record, owner: Owner | None) -> str:

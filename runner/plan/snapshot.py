@@ -40,9 +40,10 @@ Blobs = dict[str, tuple[str, str] | None]  # path → (mode, object id)
 class Snapshot(NamedTuple):
     """The plan, its graph and the progress at `commit` (empty for the work tree).
 
-    `recorded` is the progress in the commit's files, if `progress` is ahead of it. If
-    there are `problems`, the plan in the commit cannot be read, and this is an older one,
-    for recording what was done by it.
+    `recorded` is the progress in the commit's files, if `progress` is ahead of it, and
+    `marked` that of the plan's marks there, if they are ahead of `recorded`. If there are
+    `problems`, the plan in the commit cannot be read, and this is an older one, for
+    recording what was done by it.
     """
 
     commit: str
@@ -50,6 +51,7 @@ class Snapshot(NamedTuple):
     graph: TaskGraph
     progress: Progress
     recorded: Progress | None = None
+    marked: Progress | None = None
     problems: tuple[Problem, ...] = ()
 
     def with_progress(self, progress: Progress) -> Snapshot:
@@ -444,7 +446,7 @@ def _write_file(
     objects: WritableDatabase, snapshot: Snapshot, progress: Progress
 ) -> tuple[str, str]:
     """Write the text of the progress file as a blob; return its mode and object id."""
-    text = progress_file.render(progress, [task.id for task in snapshot.plan.tasks])
+    text = progress_file.render(progress, snapshot.graph.tasks)
     # Paths and fields of a newer version may hold lone surrogates, which UTF-8 cannot
     # encode.
     return objects.write_blob(text.encode("utf-8", "backslashreplace"))
@@ -486,14 +488,9 @@ def changed_marks(
     which are `among` these if any are named.
     """
     marks = {}
-    marked = snapshot.recorded or snapshot.progress
-    # Most records are the same object, and comparing fields is slow.
-    changed = set(after.reopened ^ marked.reopened)
-    for task_id in after.records if among is None else after.records.keys() & among:
-        if after.records[task_id] is not marked.records.get(task_id):
-            changed.add(task_id)
+    marked = _marked(snapshot)
     graph = snapshot.graph
-    for task_id in sorted(changed & graph.tasks.keys(), key=graph.position):
+    for task_id in sorted(_unmarked(snapshot, after, among), key=graph.position):
         task = graph.tasks[task_id]
         record, before = after.record(task), marked.record(task)
         if record == before:
@@ -505,3 +502,40 @@ def changed_marks(
             error = record.error.message
         marks[task.id] = Mark(record.status, record.started, finished, error)
     return marks
+
+
+def with_marks(
+    snapshot: Snapshot, after: Progress, among: Collection[str] | None = None
+) -> Progress:
+    """The progress that the plan's marks show once `write_mark_blobs` has written them."""
+    if snapshot.problems:
+        return _marked(snapshot)
+    changed = {
+        task_id: after.records[task_id]
+        for task_id in _unmarked(snapshot, after, among)
+        if task_id in after.records
+    }
+    marked = _marked(snapshot)
+    return replace(marked.with_records(changed), reopened=after.reopened)
+
+
+def _marked(snapshot: Snapshot) -> Progress:
+    return snapshot.marked or snapshot.recorded or snapshot.progress
+
+
+def _unmarked(
+    snapshot: Snapshot, after: Progress, among: Collection[str] | None
+) -> set[str]:
+    """The tasks whose marks may be others with the progress `after`."""
+    marked = _marked(snapshot)
+    changed = set(after.reopened ^ marked.reopened)
+    if among is None:
+        # Most records are the same object, and comparing fields is slow.
+        changed.update(after.changed_since(marked))
+    else:
+        changed |= {
+            task_id
+            for task_id in after.records.keys() & among
+            if after.records[task_id] is not marked.records.get(task_id)
+        }
+    return changed & snapshot.graph.tasks.keys()

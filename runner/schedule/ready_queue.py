@@ -80,10 +80,7 @@ class ReadyQueue:
             return None
         if not before.records.keys() <= after.records.keys():
             return None
-        changed = set()
-        for task_id, record in after.records.items():
-            if record is not before.records.get(task_id):
-                changed.add(task_id)
+        changed = set(after.changed_since(before))
         if len(changed) > _MAX_CHANGED:
             return None
         for task_id in changed & self._tasks.keys():

@@ -1,0 +1,67 @@
+"""What a task of a long plan costs does not grow with the plan: records that have not
+changed are not looked at again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import pytest
+
+from runner.plan import progress_file
+from runner.plan.progress import Progress
+from runner.plan.records import Record
+from tests.support.project import Project
+
+SMALL, LARGE = 12, 36
+
+
+@pytest.fixture
+def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often a record is looked at, compared, read and written."""
+    counts: Counter[str] = Counter()
+    for owner, name in [
+        (Progress, "record"),
+        (Record, "__eq__"),
+        (progress_file, "_record_in"),
+        (progress_file, "_text"),
+    ]:
+        monkeypatch.setattr(owner, name, _counted(getattr(owner, name), name, counts))
+    return counts
+
+
+def _counted(
+    call: Callable[..., Any], name: str, counts: Counter[str]
+) -> Callable[..., Any]:
+    @wraps(call)
+    def counted(*args: Any) -> Any:
+        counts[name] += 1
+        return call(*args)
+
+    return counted
+
+
+@pytest.mark.parametrize("schedule", ["rolling", "batch"])
+def test_what_is_done_with_records_grows_with_the_tasks_alone(
+    project: Project, counts: Counter[str], schedule: str
+) -> None:
+    settings = {
+        "agent": {"command": ["true"]},
+        "schedule": schedule,
+        "max_concurrent": 4,
+        "limits": {"max_rounds": 100},
+    }
+    seen = {}
+    for size in (SMALL, LARGE):
+        tasks = [{"id": f"S{size}-{n}", "allow_empty": True} for n in range(size)]
+        project.plan(tasks, progress=f"progress-{size}.json", **settings)
+        counts.clear()
+        project.run()
+        seen[size] = dict(counts)
+    assert seen[LARGE].keys() == seen[SMALL].keys()
+    for name, small in seen[SMALL].items():
+        # per task: a look at all records for each landing would make this threefold
+        assert seen[LARGE][name] / LARGE < 1.5 * small / SMALL, name
