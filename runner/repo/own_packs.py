@@ -1,5 +1,6 @@
 """The packs that a run adds to its repository: one for each merge, joined before they are
-so many that they slow git down.
+so many that they slow git down. Of the versions of a long file, a joined pack has the last
+one, and what differs in each of the others.
 
 A pack takes three fsyncs, where each of its objects as a file of its own takes two.
 """
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from runner.core import durable
 from runner.repo import pack_writer
+from runner.repo.file_versions import FileVersions
 from runner.repo.objects import read_only
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ class OwnPacks:
         # each with its size
         self._single: dict[Path, int] = {}
         self._joined: dict[Path, int] = {}
+        self._versions = FileVersions()
 
     def add(self, objects: Mapping[str, tuple[str, bytes]]) -> None:
         """Add a pack of objects, by their ids. It is durable when this returns."""
@@ -41,6 +44,9 @@ class OwnPacks:
             for object_id, (kind, data) in objects.items()
         }
         with self._lock:
+            for object_id, (kind, data) in objects.items():
+                if kind == "blob":
+                    self._versions.add(object_id, data)
             pack = self._write(entries)
             self._single[pack] = pack.stat().st_size
             if len(self._single) >= _MAX_PACKS:
@@ -71,6 +77,12 @@ class OwnPacks:
                 read.append(pack)
         if len(read) < 2:
             return
+        # Of packs that are joined already, versions stay as they are: git is slow with
+        # what is made of another one a hundred times over.
+        for object_id, (base, delta) in self._versions.deltas.items():
+            if object_id in entries and base in entries:
+                entries[object_id] = pack_writer.make_delta_entry(base, delta)
+        self._versions.deltas.clear()
         with suppress(OSError):
             joined = self._write(entries)
             self._joined[joined] = joined.stat().st_size

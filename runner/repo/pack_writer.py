@@ -20,6 +20,7 @@ from typing import BinaryIO, NamedTuple
 HEADER = struct.Struct(">4sII")  # "PACK", version, number of objects
 MAGIC, VERSION = b"PACK", 2
 TYPES = {"commit": 1, "tree": 2, "blob": 3}
+_DELTA = 7  # an object that is made of another one, which the entry names by its id
 _INDEX_START = b"\xfftOc\0\0\0\2"  # with the version of the format
 _NUMBER = struct.Struct(">I")
 _MAX_OFFSET = 2**31 - 1  # further ones are in another table
@@ -39,7 +40,13 @@ def make_pack(objects: Sequence[tuple[str, bytes]], algorithm: str) -> bytes:
 def make_entry(kind: str, data: bytes) -> bytes:
     """An object as a pack has it."""
     # level 1: git compresses anew what it keeps
-    return _object_header(kind, len(data)) + zlib.compress(data, 1)
+    return _object_header(TYPES[kind], len(data)) + zlib.compress(data, 1)
+
+
+def make_delta_entry(base: str, delta: bytes) -> bytes:
+    """An object as a pack has it that has its base too."""
+    header = _object_header(_DELTA, len(delta)) + bytes.fromhex(base)
+    return header + zlib.compress(delta)
 
 
 class IndexedPack(NamedTuple):
@@ -51,8 +58,8 @@ class IndexedPack(NamedTuple):
 
 
 def make_indexed_pack(entries: Mapping[str, bytes], algorithm: str) -> IndexedPack:
-    """A pack of the entries, which are given by the ids of their objects, none of them a
-    delta against an earlier one.
+    """A pack of the entries, which are given by the ids of their objects. What is made of
+    another object names it by its id, and the pack has it too.
     """
     ids = sorted(entries)
     parts = [HEADER.pack(MAGIC, VERSION, len(ids))]
@@ -118,11 +125,11 @@ def _numbers(numbers: Iterable[int]) -> bytes:
     return b"".join(map(_NUMBER.pack, numbers))
 
 
-def _object_header(kind: str, size: int) -> bytes:
+def _object_header(number: int, size: int) -> bytes:
     """Type and size: four bits of the size beside the type, then seven in each byte.
     The highest bit says that another byte follows.
     """
-    byte, size = TYPES[kind] << 4 | size & 15, size >> 4
+    byte, size = number << 4 | size & 15, size >> 4
     header = bytearray()
     while size:
         header.append(byte | 0x80)

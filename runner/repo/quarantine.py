@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _UNPACK_LIMIT = 100  # objects: git's own default of fetch.unpackLimit
 _MAX_MEMORY = 2**24  # bytes of objects; of more, git makes packs
-_MAX_PACKED = 2**22  # bytes of objects that are packed here
+# bytes of objects that are packed here: the progress file of 10,000 tasks has 5 MB
+_MAX_PACKED = 2**24
 # Results that are imported together without git, which is faster for more.
 _MAX_PLAIN = 64
 _MAX_LOOSE = 8  # more objects than these are one pack in the folder

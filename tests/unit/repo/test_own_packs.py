@@ -123,3 +123,46 @@ def test_a_pack_that_is_not_valid_is_refused() -> None:
     other = pack_writer.make_indexed_pack({}, "sha1")
     with pytest.raises(ValueError, match="index"):
         pack_writer.read_entries(made.pack, other.idx, "sha1")
+
+
+@pytest.mark.parametrize("algorithm", ["sha1", "sha256"])
+def test_versions_of_a_long_file_take_the_space_of_what_differs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, algorithm: str
+) -> None:
+    monkeypatch.setattr(own_packs, "_MAX_PACKS", 4)
+    repo = repository(tmp_path, algorithm)
+    lines = [os.urandom(50).hex() for _ in range(400)]
+    objects: Objects = {}
+    for number in range(10):
+        lines[number + 1] = f"changed {number}"
+        new = blobs("\n".join(lines), f"{number}", algorithm=algorithm)
+        objects |= new
+        repo.own_packs.add(new)
+        assert repo.contents(list(objects)) == list(objects.values())
+    repo.own_packs.close()
+    [pack] = packs(repo)
+    # of ten versions, the last one of each join and that of the end are whole
+    whole = len(pack_writer.make_pack([objects[next(iter(objects))]], algorithm))
+    assert pack.stat().st_size < 4 * whole
+    assert are_readable(repo, objects)
+    repo.git.run(["fsck", "--strict"])
+    repo.git.run(["verify-pack", str(pack)])
+    repo.git.run(["repack", "-q", "-a", "-d", "-k"])
+    assert are_readable(repo, objects)
+
+
+def test_a_file_that_is_again_as_it_was_is_readable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(own_packs, "_MAX_PACKS", 3)
+    repo = repository(tmp_path)
+    lines = [f"{number} {'x' * 100}" for number in range(300)]
+    objects: Objects = {}
+    for number in (1, 2, 1, 3, 1, 2, 2, 1, 3):
+        new = blobs("\n".join([*lines, f"{number}", *lines]))
+        objects |= new
+        repo.own_packs.add(new)
+        assert are_readable(repo, objects)
+    repo.own_packs.close()
+    assert are_readable(repo, objects)
+    repo.git.run(["fsck", "--strict"])

@@ -1,0 +1,173 @@
+"""Deltas between the versions of a long file of lines, as git's packs have them.
+
+Each landing writes the progress file. That of 10,000 tasks is megabytes long, and a
+landing changes a few of its lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate, compress, takewhile
+from operator import eq, ne
+from typing import NamedTuple
+
+_MIN_BYTES = 2**14  # a shorter file takes little space whole
+_MAX_SHARE = 8  # a delta of more than this part of the file is not worth its base
+# What is long and begins alike is taken for versions of one file.
+_BEGINNING = 64
+_MAX_FILES = 4  # of which the last version stays in memory
+_MAX_INSERT = 127
+_MAX_COPY = 2**24 - 1
+
+
+class Delta(NamedTuple):
+    """What makes a file of another one, the object `base`."""
+
+    base: str
+    data: bytes
+
+
+class FileVersions:
+    """The last versions of long files, and in `deltas`, by its id, what makes each earlier
+    one of the one after it.
+    """
+
+    def __init__(self) -> None:
+        self.deltas: dict[str, Delta] = {}
+        self._last: dict[bytes, tuple[str, bytes]] = {}
+
+    def add(self, object_id: str, data: bytes) -> None:
+        """Take in a blob, which may be the next version of a file."""
+        if len(data) < _MIN_BYTES:
+            return
+        before = self._last.pop(data[:_BEGINNING], None)
+        self._last[data[:_BEGINNING]] = object_id, data
+        if len(self._last) > _MAX_FILES:
+            del self._last[next(iter(self._last))]
+        # Where a file is again as it once was, no version is made of itself.
+        self.deltas.pop(object_id, None)
+        if before is None or before[0] == object_id:
+            return
+        earlier_id, earlier = before
+        delta = make_delta(data, earlier)
+        if len(delta) <= len(earlier) // _MAX_SHARE:
+            self.deltas[earlier_id] = Delta(object_id, delta)
+
+
+def make_delta(base: bytes, target: bytes) -> bytes:
+    """The delta that makes `target` of `base`: lines in the same place are not in it."""
+    parts = [_number(len(base)), _number(len(target))]
+    done = 0  # bytes of the target that the parts make
+    for start, end, place in _common(base, target):
+        length = min(end - start, len(target) - place)
+        parts += _inserts(target[done:place])
+        parts += _copies(start, length)
+        done = place + length
+    parts += _inserts(target[done:])
+    delta = b"".join(parts)
+    # The whole file is removed where there is a delta.
+    if apply_delta(base, delta) != target:
+        raise AssertionError("the delta makes another file")
+    return delta
+
+
+def apply_delta(base: bytes, delta: bytes) -> bytes:
+    """What a delta makes of the base. ValueError if it is for another one."""
+    stream = iter(delta)
+    base_length, length = _read_number(stream), _read_number(stream)
+    place = len(_number(base_length)) + len(_number(length))
+    parts = []
+    while place < len(delta):
+        command = delta[place]
+        place += 1
+        if not command & 0x80:
+            parts.append(delta[place : place + command])
+            place += command
+            continue
+        fields = []
+        for bit in range(7):
+            is_there = bool(command >> bit & 1)
+            fields.append(delta[place] if is_there else 0)
+            place += is_there
+        start = int.from_bytes(fields[:4], "little")
+        size = int.from_bytes(fields[4:], "little") or 0x10000
+        parts.append(base[start : start + size])
+    made = b"".join(parts)
+    if (len(base), len(made)) != (base_length, length):
+        raise ValueError("a delta for another file")
+    return made
+
+
+def _common(base: bytes, target: bytes) -> Iterator[tuple[int, int, int]]:
+    """What both have in common: start and end in the base, and the start in the target."""
+    old, new = base.split(b"\n"), target.split(b"\n")
+    old_starts, new_starts = _starts(old), _starts(new)
+    for first, other, count in _equal_lines(old, new):
+        end = min(old_starts[first + count], len(base))
+        yield old_starts[first], end, new_starts[other]
+
+
+def _starts(lines: Sequence[bytes]) -> list[int]:
+    """Where each line begins, and the one after the last."""
+    return [*accumulate((len(line) + 1 for line in lines), initial=0)]
+
+
+def _equal_lines(
+    old: Sequence[bytes], new: Sequence[bytes]
+) -> Iterator[tuple[int, int, int]]:
+    """Runs of equal lines: the first one's place in both, and how many there are."""
+    if len(old) == len(new):
+        done = 0
+        for changed in [*compress(range(len(old)), map(ne, old, new)), len(old)]:
+            if changed > done:
+                yield done, done, changed - done
+            done = changed + 1
+        return
+    before = _equal(old, new)
+    if before:
+        yield 0, 0, before
+    shorter = min(len(old), len(new)) - before
+    after = min(_equal(reversed(old), reversed(new)), shorter)
+    if after:
+        yield len(old) - after, len(new) - after, after
+
+
+def _equal(old: Iterable[bytes], new: Iterable[bytes]) -> int:
+    """How many lines are equal before the first that differs."""
+    return sum(takewhile(bool, map(eq, old, new)))
+
+
+def _inserts(data: bytes) -> Iterator[bytes]:
+    for start in range(0, len(data), _MAX_INSERT):
+        piece = data[start : start + _MAX_INSERT]
+        yield bytes([len(piece)]) + piece
+
+
+def _copies(start: int, length: int) -> Iterator[bytes]:
+    while length > 0:
+        size = min(length, _MAX_COPY)
+        fields = start.to_bytes(4, "little") + size.to_bytes(3, "little")
+        command = 0x80 | sum(1 << bit for bit, byte in enumerate(fields) if byte)
+        yield bytes([command, *filter(None, fields)])
+        start += size
+        length -= size
+
+
+def _number(number: int) -> bytes:
+    """Seven bits in each byte, the lowest first; the highest bit says that more follow."""
+    found = bytearray()
+    while number > 0x7F:
+        found.append(number & 0x7F | 0x80)
+        number >>= 7
+    found.append(number)
+    return bytes(found)
+
+
+def _read_number(stream: Iterator[int]) -> int:
+    number = shift = 0
+    for byte in stream:
+        number |= (byte & 0x7F) << shift
+        if not byte & 0x80:
+            return number
+        shift += 7
+    raise ValueError("a delta that ends too early")
