@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -79,8 +79,7 @@ class Workspaces(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class FreshWorkspaces:
+class FreshWorkspaces(NamedTuple):
     """Creates a workspace for each attempt and removes it at once."""
 
     origin: Origin

@@ -8,7 +8,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,8 +57,7 @@ _CAPTURE_SECONDS = 600.0
 _LIST_SECONDS = 5.0
 
 
-@dataclass(frozen=True)
-class AttemptOutcome:
+class AttemptOutcome(NamedTuple):
     """The outcome of an attempt: its usage, its failure if it failed, and the tree of
     its work if there is any to merge. `warnings` are sentences for people.
     """
@@ -69,8 +68,7 @@ class AttemptOutcome:
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class _Attempt:
+class _Attempt(NamedTuple):
     """One attempt in its workspace; `folder` is its result folder."""
 
     manifest: Manifest
@@ -122,7 +120,7 @@ def _run(attempt: _Attempt) -> AttemptOutcome:
             message = f"the agent was not started: {error}"
             failure = Failure(kind=FailureKind.NOT_READY, message=message)
             return AttemptOutcome(Usage(), failure)
-        attempt = replace(attempt, workspace=prepared)
+        attempt = attempt._replace(workspace=prepared)
         attempt.context.on_set_up(prepared.set_up)
     attempt.context.on_ready(attempt.workspace)
     # After set-up, which has secrets and must not run what an agent wrote.
@@ -131,7 +129,7 @@ def _run(attempt: _Attempt) -> AttemptOutcome:
     )
     outcome = _run_from(attempt, start)
     warnings = (start.warning, *outcome.warnings) if start.warning else outcome.warnings
-    return replace(outcome, warnings=warnings)
+    return outcome._replace(warnings=warnings)
 
 
 def _run_from(attempt: _Attempt, start: earlier_work.Start) -> AttemptOutcome:
@@ -150,7 +148,7 @@ def _run_from(attempt: _Attempt, start: earlier_work.Start) -> AttemptOutcome:
     attempt_folder.prompt.write_text(text, encoding="utf-8")
     may_ask = question.make_room(attempt.workspace.checkout)
     ready = workspace.trust_times(attempt.workspace, attempt_folder.prompt)
-    attempt = replace(attempt, workspace=ready)
+    attempt = attempt._replace(workspace=ready)
     obstacle = attempt.context.obstacle()
     if obstacle is not None:
         return AttemptOutcome(Usage(), obstacle)
@@ -164,12 +162,12 @@ def _run_from(attempt: _Attempt, start: earlier_work.Start) -> AttemptOutcome:
     failure = outcome.failure
     if failure is not None and failure.kind is not FailureKind.QUESTION:
         failure = refusals.explained(failure, process_outcome.tail, walled.rules)
-        outcome = replace(outcome, failure=failure)
+        outcome = outcome._replace(failure=failure)
     if process_outcome.log_error is None:
         return outcome
     log = _file_name(attempt, result_folder.LOG)
     incomplete = f"{log} is not complete: {process_outcome.log_error}"
-    return replace(outcome, warnings=(*outcome.warnings, incomplete))
+    return outcome._replace(warnings=(*outcome.warnings, incomplete))
 
 
 def _with_question(
@@ -213,9 +211,9 @@ def _judge(
                 "(if that is fine, set allow_empty: true on the task)"
             ),
         )
-        return replace(outcome, failure=no_change)
+        return outcome._replace(failure=no_change)
     failure = _left_markers(attempt, start, work.tree) or _verify_task(attempt)
-    return replace(outcome, failure=failure)
+    return outcome._replace(failure=failure)
 
 
 def _left_markers(
@@ -374,12 +372,11 @@ def _capture(attempt: _Attempt) -> _Work:
     checkout is gone.
     """
     limits = attempt.workspace.limits
-    limits = replace(
-        limits,
+    limits = limits._replace(
         timeout=_CAPTURE_SECONDS,
         max_bytes=sizes.FACTOR * attempt.manifest.limits.size,
     )
-    attempt = replace(attempt, workspace=replace(attempt.workspace, limits=limits))
+    attempt = attempt._replace(workspace=replace(attempt.workspace, limits=limits))
     try:
         return _captured_work(attempt)
     except GitFailed as error:
@@ -568,4 +565,4 @@ def _mask_outcome(outcome: AttemptOutcome, secrets: Secrets) -> AttemptOutcome:
         }
         failure = failure.model_copy(update=texts)
     warnings = tuple(secrets.masked_text(warning) for warning in outcome.warnings)
-    return replace(outcome, usage=usage, failure=failure, warnings=warnings)
+    return outcome._replace(usage=usage, failure=failure, warnings=warnings)

@@ -373,7 +373,7 @@ def record_preparation(workspace: Workspace) -> Workspace:
     them is a result's.
     """
     limits = workspace.limits
-    bounded = replace(limits, max_bytes=_MAX_PREPARED_BYTES)
+    bounded = limits._replace(max_bytes=_MAX_PREPARED_BYTES)
     workspace = replace(workspace, limits=bounded)
     git = capture_git(workspace)
     surveyed = _survey(workspace, git)

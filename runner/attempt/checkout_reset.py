@@ -12,7 +12,7 @@ import itertools
 import os
 import posixpath
 from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,8 +29,7 @@ from runner.repo.origin import Origin
 _BRANCH = "fanin/pooled"  # until the next task gives it another
 
 
-@dataclass(frozen=True)
-class ReadyCheckout:
+class ReadyCheckout(NamedTuple):
     """A checkout as set-up left it: the stamp of the workspace's folder, and by path
     those of everything in the checkout.
     """
@@ -84,7 +83,7 @@ class CleanCheckout(NamedTuple):
         """The same, which gets its next commit from this origin."""
         space = self.ready.workspace
         space = replace(space, seed=space.seed.borrowing(origin))
-        return self._replace(ready=replace(self.ready, workspace=space))
+        return self._replace(ready=self.ready._replace(workspace=space))
 
 
 def clean(ready: ReadyCheckout) -> CleanCheckout | None:
@@ -137,7 +136,7 @@ def moved(
             return None
         ready = _stamped(_checked_out(ready, git, base), next_tracked, changed)
     space = replace(ready.workspace, is_ready=True)
-    return replace(ready, workspace=space)
+    return ready._replace(workspace=space)
 
 
 def _is_touched(ready: ReadyCheckout) -> bool:
@@ -185,7 +184,7 @@ def _checked_out(ready: ReadyCheckout, git: Git, base: str) -> ReadyCheckout:
     workspace.reset_entries(git, space, space.prepared)
     space = workspace.reset_files(space, base)
     _put_back(space, aside)
-    return replace(ready, workspace=space)
+    return ready._replace(workspace=space)
 
 
 def _stamped(
@@ -204,7 +203,7 @@ def _stamped(
     new_stamps = file_stamps.stamps_at(space.checkout, anew)
     if not file_stamps.wait_for_later_time(space.folder, new_stamps.values()):
         raise GitFailed(["read-tree"], 1, "the file system's clock stands still")
-    return replace(ready, stamps=stamps | new_stamps)
+    return ready._replace(stamps=stamps | new_stamps)
 
 
 def folders_of(paths: Iterable[str]) -> frozenset[str]:

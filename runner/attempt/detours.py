@@ -12,8 +12,9 @@ import re
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from runner.attempt.capture import add_folder
 from runner.attempt.workspace import Workspace, append_pack
@@ -29,8 +30,7 @@ _OBJECT_FILE = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class Tip:
+class Tip(NamedTuple):
     """Work with a name for people; `commit` is None if it was not committed."""
 
     name: str
@@ -39,8 +39,7 @@ class Tip:
     is_stash: bool = False
 
 
-@dataclass(frozen=True)
-class Detours:
+class Detours(NamedTuple):
     """`result` is the work to take if the checkout's files have not changed, `others`
     is work to keep. `problems` are sentences.
     """
@@ -100,7 +99,7 @@ def _sorted(
         if tip_tree is None:
             problems += (f"{tip.name} cannot be read",)
         elif tip_tree != captured and not _is_contained(workspace, tip, tree, head):
-            left.append(replace(tip, tree=tip_tree))
+            left.append(tip._replace(tree=tip_tree))
     left, too_large = _readable(workspace, left)
     problems += too_large
     left = [tip for tip in left if not _is_below_another(workspace, tip, left)]
@@ -154,7 +153,7 @@ def _limited(workspace: Workspace, detours: Detours, max_bytes: int) -> Detours:
             continue
         remaining -= size
         kept.append(tip)
-    return replace(detours, others=tuple(kept), problems=problems)
+    return detours._replace(others=tuple(kept), problems=problems)
 
 
 def _new_bytes(workspace: Workspace, tree: str) -> int:

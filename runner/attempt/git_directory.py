@@ -7,8 +7,8 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from runner.core.errors import GitFailed
 from runner.core.folders import remove_folder
@@ -25,8 +25,7 @@ AGENT_IDENTITY = f"{_NAME} <{_EMAIL}>"
 _AGENT = f"[user]\n\tname = {_NAME}\n\temail = {_EMAIL}\n".encode()
 
 
-@dataclass(frozen=True)
-class Seed:
+class Seed(NamedTuple):
     """The contents of a git directory that borrows an origin's objects and ignore files.
 
     They are in memory and not on the disk, where every agent of the run could change
@@ -71,8 +70,7 @@ class Seed:
     def borrowing(self, origin: Origin) -> Seed:
         """The same for another origin with the same object format."""
         files = {name: self.files[name] for name in self.files if name not in _BORROWED}
-        return replace(
-            self,
+        return self._replace(
             files={**files, **_borrowed(origin)},
             objects=(origin.git_dir / "objects", *origin.objects),
         )

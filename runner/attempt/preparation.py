@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
 
 from runner.agents import process
 from runner.agents.outcome import process_failure
@@ -19,8 +20,7 @@ from runner.sandbox.walls import NO_WALLS, Walls
 LOG = "setup.log"
 
 
-@dataclass(frozen=True)
-class SetupCommand:
+class SetupCommand(NamedTuple):
     """Shell text that prepares a checkout.
 
     `timeout` is in seconds. It sees the plain variables `env` and, of the machine's
@@ -29,7 +29,7 @@ class SetupCommand:
 
     text: str
     timeout: float
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = MappingProxyType({})
     secret_names: tuple[str, ...] = ()
 
     @classmethod

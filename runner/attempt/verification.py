@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from runner.agents import process
@@ -25,8 +26,7 @@ from runner.repo.origin import Origin
 from runner.sandbox import refusals
 
 
-@dataclass(frozen=True)
-class VerifyCommand:
+class VerifyCommand(NamedTuple):
     """A shell command that is green when it exits with 0.
 
     `timeout` is in seconds. It sees the plain variables `env` and nothing of an
@@ -36,7 +36,7 @@ class VerifyCommand:
 
     command: str
     timeout: float
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = MappingProxyType({})
     setup: SetupCommand | None = None
     include: tuple[str, ...] = ()
 

@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from secrets import token_hex
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from runner.attempt.git_directory import Seed
 from runner.attempt.included_files import NOTHING, Included
@@ -55,8 +55,7 @@ class Submodule:
     tree: str | None
 
 
-@dataclass(frozen=True)
-class CaptureLimits:
+class CaptureLimits(NamedTuple):
     """What git may take for work that an agent left.
 
     timeout: seconds, for each command.
@@ -74,15 +73,17 @@ class CaptureLimits:
         )
 
 
-@dataclass(frozen=True)
-class IndexRecord:
+_DEFAULT_LIMITS = CaptureLimits()
+
+
+class IndexRecord(NamedTuple):
     """The index as fanin wrote it, in `data` if it is small; else `digest` tells whether
     the copy of its file is still that. `time` is the file's, in nanoseconds.
     """
 
     digest: bytes
     time: int
-    data: bytes | None = field(default=None, repr=False)
+    data: bytes | None = None
 
     @classmethod
     def of(cls, file: Path, copy: Path) -> IndexRecord:
@@ -122,7 +123,7 @@ class Workspace:
     set_up: tuple[str, ...] = ()
     included: Included = NOTHING
     is_ready: bool = False
-    limits: CaptureLimits = CaptureLimits()
+    limits: CaptureLimits = _DEFAULT_LIMITS
 
     @property
     def checkout(self) -> Path:
@@ -279,7 +280,7 @@ def trust_times(workspace: Workspace, file: Path) -> Workspace:
     now = file.stat().st_mtime_ns
     if now <= workspace.index_record.time:
         return workspace
-    return replace(workspace, index_record=replace(workspace.index_record, time=now))
+    return replace(workspace, index_record=workspace.index_record._replace(time=now))
 
 
 def check_out(workspace: Workspace, tree: str) -> None:

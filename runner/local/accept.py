@@ -11,7 +11,6 @@ from __future__ import annotations
 import shlex
 import tempfile
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -247,7 +246,7 @@ def _verify(
         for left in reversed(range(manifest.verify_retries + 1)):
             with tempfile.TemporaryDirectory(prefix="fanin-accept-") as scratch:
                 failure = verify_commit(
-                    replace(verify, command=command),
+                    verify._replace(command=command),
                     repo.origin,
                     commit,
                     quarantine.folder,

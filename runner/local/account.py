@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -200,7 +199,7 @@ class RunAccount:
         for manifest in manifests:
             reserved_usd += manifest.entries[0].reserved_usd or 0.0
         spent_usd = self._budget.spent_usd + reserved_usd
-        return replace(self._budget, spent_usd=spent_usd)
+        return self._budget._replace(spent_usd=spent_usd)
 
     # -- pauses --
 

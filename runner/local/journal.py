@@ -20,7 +20,6 @@ import json
 import os
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -81,8 +80,7 @@ class Unrecorded(NamedTuple):
     changes: ChangeSet
 
 
-@dataclass(frozen=True)
-class State:
+class State(NamedTuple):
     """The state that the events of the journal add up to.
 
     `landing` may not have finished, and the landings in `undo` failed and are not undone
@@ -105,7 +103,7 @@ class State:
     scratch: str | None = None
     freed: tuple[WaitingWork, ...] = ()
     unrecorded: tuple[Unrecorded, ...] = ()
-    limits: LimitWaits = field(default_factory=LimitWaits)
+    limits: LimitWaits = LimitWaits()
     doubts: tuple[Doubt, ...] = ()
 
     def after(self, event: Mapping[str, Any]) -> State:
@@ -115,8 +113,7 @@ class State:
         """
         match event.get("event"):
             case "run":
-                return replace(
-                    self,
+                return self._replace(
                     run=_text(event["run"]),
                     branch=event["branch"],
                     scratch=event["scratch"],
@@ -124,16 +121,16 @@ class State:
             case "batch" | "accepted" | "fanned-in" | "closed":
                 return self._after_batch_event(event)
             case "landing":
-                return replace(self, landing=_landing(event))
+                return self._replace(landing=_landing(event))
             case "waiting" | "freed":
                 return self._after_waiting_event(event)
             case "failed" | "requested" | "recorded":
                 return self._after_changes(event)
             case "flushed":
                 accepted = self._still_accepted(event.get("rounds"))
-                return replace(self, accepted=accepted, landing=None)
+                return self._replace(accepted=accepted, landing=None)
             case "undone":
-                return replace(self, undo=())
+                return self._replace(undo=())
             case "limit" | "doubted" | "settled":
                 return self._after_lasting_event(event)
             case "end":
@@ -150,7 +147,7 @@ class State:
 
     def _after_lasting_event(self, event: Mapping[str, Any]) -> State:
         if event["event"] == "limit":
-            return replace(self, limits=_limits_after(self.limits, event))
+            return self._replace(limits=_limits_after(self.limits, event))
         commit = _text(event["commit"])
         doubts = [doubt for doubt in self.doubts if doubt.commit != commit]
         if event["event"] == "doubted":
@@ -158,24 +155,24 @@ class State:
                 _text(event[name]) for name in ("branch", "old", "reason")
             )
             doubts.append(Doubt(branch, commit, old, reason))
-        return replace(self, doubts=tuple(doubts))
+        return self._replace(doubts=tuple(doubts))
 
     def _after_batch_event(self, event: Mapping[str, Any]) -> State:
         batch = _batch(event)
         if event["event"] == "batch":
-            return replace(self, open=(*self.open, batch))
+            return self._replace(open=(*self.open, batch))
         still_open = _without(self.open, batch)
         if event["event"] == "accepted":
-            return replace(self, open=still_open, accepted=(*self.accepted, batch))
+            return self._replace(open=still_open, accepted=(*self.accepted, batch))
         # "closed": the rolling schedule may have a landing of other batches in progress
         landing = self.landing if event["event"] == "closed" else None
         accepted = _without(self.accepted, batch)
-        return replace(self, open=still_open, accepted=accepted, landing=landing)
+        return self._replace(open=still_open, accepted=accepted, landing=landing)
 
     def _after_changes(self, event: Mapping[str, Any]) -> State:
         if event["event"] == "recorded":
             ids = {_text(each) for each in event["ids"]}
-            return replace(self, unrecorded=self._without_changes(ids))
+            return self._replace(unrecorded=self._without_changes(ids))
         from runner.plan.changes import ChangeSet, parse_changes
 
         unrecorded = Unrecorded(
@@ -185,13 +182,13 @@ class State:
             ChangeSet(_text(event["id"]), parse_changes(event["changes"])),
         )
         others = self._without_changes({unrecorded.changes.id})
-        after = replace(self, unrecorded=(*others, unrecorded))
+        after = self._replace(unrecorded=(*others, unrecorded))
         if event["event"] == "requested":
             return after
         # A batch is over in which nothing landed.
         batch = _batch(event)
         still_open = _without(self.open, batch)
-        return replace(after, open=still_open, accepted=_without(self.accepted, batch))
+        return after._replace(open=still_open, accepted=_without(self.accepted, batch))
 
     def _without_changes(self, ids: Container[str]) -> tuple[Unrecorded, ...]:
         return tuple(each for each in self.unrecorded if each.changes.id not in ids)
@@ -209,12 +206,12 @@ class State:
         undo = self.undo
         if not event.get("undone", True) and self.landing is not None:
             undo = (*undo, self.landing)
-        return replace(self, waiting=waiting, landing=None, undo=undo)
+        return self._replace(waiting=waiting, landing=None, undo=undo)
 
     def _after_freed(self, event: Mapping[str, Any]) -> State:
         freed = [work for work in self.waiting if work.branch == event["branch"]]
         waiting = [work for work in self.waiting if work not in freed]
-        return replace(self, waiting=tuple(waiting), freed=(*self.freed, *freed))
+        return self._replace(waiting=tuple(waiting), freed=(*self.freed, *freed))
 
     def _still_accepted(
         self, landed_rounds: Sequence[int] | None
@@ -253,13 +250,12 @@ class State:
         return self.landing_branch(branch)
 
 
-@dataclass(frozen=True)
-class _JournalRead:
+class _JournalRead(NamedTuple):
     """What the first `size` bytes of the journal say, in the file with this inode."""
 
     inode: int = 0
     size: int = 0
-    state: State = field(default_factory=State)
+    state: State = State()
 
 
 class Journal:

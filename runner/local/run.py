@@ -11,7 +11,7 @@ import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -78,8 +78,7 @@ if TYPE_CHECKING:
 _CONTINUE = "continue with  fanin run"
 
 
-@dataclass(frozen=True)
-class RunOutcome:
+class RunOutcome(NamedTuple):
     """The outcome of a run: its last snapshot, and the branch that has the work.
 
     `waiting` is work that could not reach its own branch. `stop_reason` says
@@ -93,11 +92,11 @@ class RunOutcome:
     branch: str
     run: str
     waiting: WaitingWork | None = None
-    usage: UsageTotal = field(default_factory=UsageTotal)
+    usage: UsageTotal = UsageTotal()
     stop_reason: str | None = None
     choice: TaskChoice = EVERY_TASK
     limit_reached: bool = False
-    for_person: TasksForPerson = field(default_factory=TasksForPerson)
+    for_person: TasksForPerson = TasksForPerson()
 
     @property
     def waiting_branch(self) -> str | None:

@@ -8,7 +8,6 @@ branch has it already or not.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cache
 from typing import Annotated, Literal, NamedTuple
 
@@ -140,15 +139,14 @@ class ChangeSet(NamedTuple):
     changes: tuple[Change, ...]
 
 
-@dataclass(frozen=True)
-class Applied:
+class Applied(NamedTuple):
     """A snapshot with changes, and the ids of the sets that need not be applied again.
 
     The others follow attempts that the snapshot does not have yet.
     """
 
     snapshot: Snapshot
-    ids: Sequence[str] = field(default_factory=tuple)
+    ids: Sequence[str] = ()
 
 
 def parse_changes(document: object) -> tuple[Change, ...]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import compress, filterfalse
 from operator import is_not
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from runner.core.documents import clean
@@ -49,8 +49,7 @@ class PastConflicts(NamedTuple):
 _NO_CONFLICTS = PastConflicts()
 
 
-@dataclass(frozen=True)
-class Progress:
+class Progress(NamedTuple):
     """The records of the plan at path `plan`, by task id. Every change is a new object.
 
     `run` is the run on GitHub Actions that landed last. `extra` holds fields of the
@@ -61,12 +60,12 @@ class Progress:
     """
 
     plan: str
-    records: Mapping[str, Record] = field(default_factory=dict)
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    records: Mapping[str, Record] = MappingProxyType({})
+    extra: Mapping[str, Any] = MappingProxyType({})
     run: RunRecord | None = None
     reopened: frozenset[str] = frozenset()
-    owners: Mapping[str, Owner] = field(default_factory=dict)
-    others: Mapping[str, Record] = field(default_factory=dict)
+    owners: Mapping[str, Owner] = MappingProxyType({})
+    others: Mapping[str, Record] = MappingProxyType({})
 
     # -- questions --
 
@@ -213,10 +212,10 @@ class Progress:
     # -- changes --
 
     def with_records(self, changed: Mapping[str, Record]) -> Progress:
-        return replace(self, records={**self.records, **changed})
+        return self._replace(records={**self.records, **changed})
 
     def with_run(self, run: RunRecord) -> Progress:
-        return replace(self, run=run)
+        return self._replace(run=run)
 
     def with_every_task(self, tasks: Sequence[Task]) -> Progress:
         """Add a record for each task, so that a later change touches one line only.
@@ -270,7 +269,7 @@ class Progress:
             "allowed": limit - record.conflicts - len(record.questions),
             "skipped": False if task.skipped else None,
         }
-        reopened = replace(self, reopened=self.reopened | {task.id})
+        reopened = self._replace(reopened=self.reopened | {task.id})
         return reopened._updated(task, record, changes)
 
     def with_message(self, task: Task, message: str) -> Progress:

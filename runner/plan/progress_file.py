@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import cache
 from itertools import compress
 from operator import is_not, ne
@@ -263,7 +262,7 @@ def _of_several(progress: Progress, document: ProgressFile) -> Progress:
         records[key] = record
         if owner is not None:
             owners[key] = owner
-    return replace(progress, records=records, owners=owners)
+    return progress._replace(records=records, owners=owners)
 
 
 def _of_one(progress: Progress, document: ProgressFile) -> Progress:
@@ -278,7 +277,7 @@ def _of_one(progress: Progress, document: ProgressFile) -> Progress:
         if key in others:
             key = _full_id(owner)
         others[key] = _owned(record, key, owner)
-    return replace(progress, records=records, others=others)
+    return progress._replace(records=records, others=others)
 
 
 def _full_id(owner: Owner) -> str:

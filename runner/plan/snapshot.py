@@ -5,7 +5,7 @@ change of the progress.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -117,7 +117,7 @@ def _snapshot(
     recorded = progress_file.parse(progress_path, progress_text, choice.path)
     plan, graph = _load_plan(choice, tree, task_rules, recorded.owners)
     owners = {**recorded.owners, **plan.owners}
-    return Snapshot(commit, plan, graph, replace(recorded, owners=owners))
+    return Snapshot(commit, plan, graph, recorded._replace(owners=owners))
 
 
 def read_for_recording(
@@ -142,7 +142,7 @@ def read_for_recording(
     recorded = progress_file.parse(progress_path, text, plan_name, folder=choice.path)
     if choice.is_several:
         owners = {**recorded.owners, **before.plan.owners}
-        recorded = replace(recorded, owners=owners)
+        recorded = recorded._replace(owners=owners)
     return Snapshot(commit, before.plan, before.graph, recorded, problems=problems)
 
 

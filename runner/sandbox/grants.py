@@ -8,7 +8,6 @@ are when the program starts. What comes later to such a folder cannot be read.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from runner.sandbox import landlock
 from runner.sandbox.rules import Access, Rules, parents
@@ -45,7 +44,7 @@ def alone(rules: Rules, entries: Callable[[str], Sequence[str]]) -> list[Grant]:
     """
     grants = [("/", landlock.READ_DIR)]
     grants += [(f"/dev/{name}", landlock.WRITE) for name in _DEVICES]
-    rules = replace(rules, rules={"/dev": Access.HIDDEN, **rules.rules})
+    rules = rules._replace(rules={"/dev": Access.HIDDEN, **rules.rules})
     divided = _divided(rules)
     waiting = ["/", *rules.rules]
     while waiting:

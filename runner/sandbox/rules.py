@@ -8,10 +8,10 @@ Of two rules the one for the longer path holds: `~` may be open and `~/.ssh` is 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from enum import IntEnum
 from itertools import chain
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from runner.core.sandbox import SandboxSettings
@@ -71,8 +71,7 @@ class Access(IntEnum):
 _EVERYWHERE = Access.READ  # where no rule says anything else
 
 
-@dataclass(frozen=True)
-class Surroundings:
+class Surroundings(NamedTuple):
     """What a run lies in.
 
     homes: the person's home folder, and that of the user if it is another one.
@@ -94,8 +93,8 @@ class Surroundings:
     objects: tuple[Path, ...] = ()
     programs: tuple[Path, ...] = ()
     secrets: tuple[str, ...] = ()
-    sockets: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
-    socket_variables: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    sockets: Mapping[str, tuple[Path, ...]] = MappingProxyType({})
+    socket_variables: Mapping[str, Mapping[str, str]] = MappingProxyType({})
     secrets_elsewhere: tuple[Path, ...] = ()
 
 
@@ -110,8 +109,7 @@ class Enclosure(NamedTuple):
     protected: tuple[Path, ...] = ()
 
 
-@dataclass(frozen=True)
-class Rules:
+class Rules(NamedTuple):
     """The rules of one program: absolute path without links → the access to it and to
     all below it, the shorter paths first. Each changes what the path above says.
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
 
 from runner.core.sandbox import SandboxSettings
 from runner.sandbox import bubblewrap, grants, home, landlock, mounts
@@ -27,8 +29,7 @@ _TEMPORARY = "tmp"
 _HOME = "home"  # in that folder
 
 
-@dataclass(frozen=True)
-class Walled:
+class Walled(NamedTuple):
     """How a program is started within walls.
 
     prefix: the command before its own, () for none: it starts in another process
@@ -39,7 +40,7 @@ class Walled:
 
     prefix: tuple[str, ...] = ()
     landlock: tuple[str, ...] = ()
-    variables: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, str] = MappingProxyType({})
     rules: Rules | None = None
 
 

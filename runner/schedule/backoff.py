@@ -9,14 +9,13 @@ limited together do not retry together.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 MOST_ROUNDS = 7  # consecutive rounds that only met limits, before the run gives up
 FIRST_PAUSE, LONGEST_PAUSE = 4.0, 300.0  # seconds
 
 
-@dataclass(frozen=True)
-class Backoff:
+class Backoff(NamedTuple):
     """`agents` may run at once, at most `max_agents`.
 
     `limited_rounds` counts the rounds in a row that met a limit and achieved nothing.

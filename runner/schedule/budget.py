@@ -7,7 +7,6 @@ counts as its whole reservation, never as 0.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from runner.core.events import UsageReport
@@ -17,8 +16,7 @@ from runner.core.result import FailureKind, Result
 _CENT = 0.01
 
 
-@dataclass(frozen=True)
-class Budget:
+class Budget(NamedTuple):
     """The cost limit of a run and what it has spent, in US dollars; `limit` is None
     without a limit.
 
@@ -80,7 +78,7 @@ class Budget:
                 highest = max(highest, cost)
             elif _was_started(result):
                 spent += reserved.get(result.task) or 0.0
-        return replace(self, spent_usd=spent, highest_cost_usd=highest)
+        return self._replace(spent_usd=spent, highest_cost_usd=highest)
 
 
 class UsageTotal(NamedTuple):

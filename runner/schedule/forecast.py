@@ -6,7 +6,7 @@ A table of simulated runs (`core.forecast`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from runner.core import gc_pause
 from runner.core.forecast import (
@@ -132,7 +132,7 @@ def _unstarted(snapshot: Snapshot) -> Snapshot:
             reopened.remove(task.id)
         elif record.gate is not None:
             records[task.id] = Record(gate=record.gate)
-    progress = replace(snapshot.progress, records=records, reopened=frozenset(reopened))
+    progress = snapshot.progress._replace(records=records, reopened=frozenset(reopened))
     return snapshot._replace(progress=progress)
 
 

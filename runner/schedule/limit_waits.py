@@ -7,8 +7,8 @@ is met again, one agent asks alone.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from runner.core.result import (
@@ -49,11 +49,10 @@ class UsageLimit(NamedTuple):
         return not self.is_known or self.repeats > 0
 
 
-@dataclass(frozen=True)
-class LimitWaits:
+class LimitWaits(NamedTuple):
     """The limits by agent (`AgentSettings.label`)."""
 
-    limits: Mapping[str, UsageLimit] = field(default_factory=dict)
+    limits: Mapping[str, UsageLimit] = MappingProxyType({})
 
     def is_waiting(self, agent: str, now: datetime) -> bool:
         """Whether the agent may not start now."""

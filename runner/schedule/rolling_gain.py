@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import NamedTuple
 
 from runner.core.result import Failure, FailureKind
@@ -54,7 +53,7 @@ def rolling_gain(
     }
     progress = snapshot.progress.with_records(unstarted)
     before = snapshot._replace(
-        progress=replace(progress, reopened=progress.reopened | past.keys()),
+        progress=progress._replace(reopened=progress.reopened | past.keys()),
     )
     simulation = Simulation(before, 1, attempt_of, TaskChoice(frozenset(past)))
     batch = simulation.run("batch", slots).seconds

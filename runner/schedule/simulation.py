@@ -8,7 +8,7 @@ decide everything else.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from heapq import heappop, heappush
 from typing import Literal, NamedTuple
@@ -138,7 +138,7 @@ class _Run:
         # Changed in place: to copy the records of a large plan for each attempt would
         # take longer than all else.
         self._records = dict(snapshot.progress.records)
-        self._progress = replace(snapshot.progress, records=self._records)
+        self._progress = snapshot.progress._replace(records=self._records)
         self._queue = simulation.queue.copy()
         self._attempts: list[SimulatedAttempt] = []
         # Task id → the number of its attempt and how that will fail, for those that run.
@@ -163,7 +163,7 @@ class _Run:
             self._queue.mark_completed(task.id)
             return
         one = {task.id: self._progress.record(task)}
-        own = replace(self._progress, records=one)
+        own = self._progress._replace(records=one)
         after = own.after_failure(task, attempt, failure, None)
         self._records[task.id] = after.records[task.id]
         self._queue.mark_done(task.id, self._progress)

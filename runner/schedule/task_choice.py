@@ -48,8 +48,7 @@ class TaskChoice:
 EVERY_TASK = TaskChoice()
 
 
-@dataclass(frozen=True)
-class TasksForPerson:
+class TasksForPerson(NamedTuple):
     """The ids of tasks that wait for a person: `gated` for an approval, `asking` for the
     answer to a question.
     """

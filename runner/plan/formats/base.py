@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from runner.core.task import Plan, Status
@@ -80,8 +79,7 @@ class Source(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class MemoryTree:
+class MemoryTree(NamedTuple):
     """A tree of files held in memory: path → text."""
 
     files: Mapping[str, str]

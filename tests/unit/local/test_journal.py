@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 import threading
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -127,7 +126,7 @@ def journal(tmp_path: Path) -> Journal:
             [RUN, LANDING, {**WAITING, "undone": False}, UNDONE, FREED, END],
             State(branch="main"),
         ),
-        ([RUN, BATCH, ACCEPTED], replace(OPEN, accepted=(("r1", 1),))),
+        ([RUN, BATCH, ACCEPTED], OPEN._replace(accepted=(("r1", 1),))),
         ([RUN, BATCH, ACCEPTED, LANDING, {"event": "flushed"}], OPEN),
         # after a crash a batch lands on its own
         ([RUN, BATCH, ACCEPTED, LANDING, FANNED_IN], OPEN),
@@ -151,7 +150,7 @@ def journal(tmp_path: Path) -> Journal:
         ),
         (
             [RUN, WAITING, FREED],
-            replace(OPEN, freed=(WaitingWork("main", "fanin/r1"),)),
+            OPEN._replace(freed=(WaitingWork("main", "fanin/r1"),)),
         ),
         ([RUN, WAITING, FREED, FREED, END], State(branch="main")),
         # one entry for each target
@@ -203,12 +202,12 @@ def journal(tmp_path: Path) -> Journal:
         ),
         ([RUN, BATCH, LANDING, END], State(branch="main")),
         # the batch is over, and its failures outlive the run until they are recorded
-        ([RUN, BATCH, FAILED], replace(OPEN, unrecorded=(TOO_SLOW,))),
+        ([RUN, BATCH, FAILED], OPEN._replace(unrecorded=(TOO_SLOW,))),
         (
             [RUN, BATCH, ACCEPTED, FAILED, FAILED, REQUESTED, END],
             State(branch="main", unrecorded=(TOO_SLOW, ASKED_FOR)),
         ),
-        ([RUN, REQUESTED, FAILED, RECORDED], replace(OPEN, unrecorded=(ASKED_FOR,))),
+        ([RUN, REQUESTED, FAILED, RECORDED], OPEN._replace(unrecorded=(ASKED_FOR,))),
         (
             [
                 RUN,
@@ -588,7 +587,7 @@ def test_only_events_that_are_new_are_read(
     # as another process that is about to write a line
     with journal.path.open("ab") as file:
         file.write(b'{"event": "batch", "run": "r1", ')
-    assert journal.state() == replace(before, open=(("r1", 1),))
+    assert journal.state() == before._replace(open=(("r1", 1),))
     with journal.path.open("ab") as file:
         file.write(b'"round": 2}\n')
     assert journal.state().open == (("r1", 1), ("r1", 2))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -97,11 +96,11 @@ def _origin(folder: Path) -> Origin:
 @pytest.mark.parametrize(
     "change",
     [
-        lambda command: replace(command, command="pytest -x"),
-        lambda command: replace(command, env={"A": "2"}),
-        lambda command: replace(command, setup=SetupCommand("make all", 60.0)),
-        lambda command: replace(command, setup=None),
-        lambda command: replace(command, include=("*.env",)),
+        lambda command: command._replace(command="pytest -x"),
+        lambda command: command._replace(env={"A": "2"}),
+        lambda command: command._replace(setup=SetupCommand("make all", 60.0)),
+        lambda command: command._replace(setup=None),
+        lambda command: command._replace(include=("*.env",)),
     ],
 )
 def test_a_verdict_is_about_the_command_and_all_that_it_sees(
@@ -110,7 +109,7 @@ def test_a_verdict_is_about_the_command_and_all_that_it_sees(
     origin = _origin(tmp_path)
     key = key_of("tree", COMMAND, origin, {"PATH": "/bin"})
     assert key == key_of(
-        "tree", replace(COMMAND, timeout=1.0), origin, {"PATH": "/bin"}
+        "tree", COMMAND._replace(timeout=1.0), origin, {"PATH": "/bin"}
     )
     assert key != key_of("tree", change(COMMAND), origin, {"PATH": "/bin"})
     assert key != key_of("other", COMMAND, origin, {"PATH": "/bin"})
