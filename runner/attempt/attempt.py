@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from runner import agents
 from runner.agents import process, prompt
@@ -24,20 +24,12 @@ from runner.agents.environment import (
 )
 from runner.agents.outcome import question_failure
 from runner.agents.stream import Stream, StreamingAgent
-from runner.attempt import (
-    capture,
-    detours,
-    earlier_work,
-    preparation,
-    question,
-    sizes,
-    workspace,
-)
+from runner.attempt import preparation, question, workspace
 from runner.attempt.context import AttemptContext
 from runner.attempt.preparation import SetupCommand, run_setup
 from runner.attempt.slots import VARIABLE
 from runner.attempt.verification import VerifyCommand, run_verify
-from runner.attempt.workspace import CaptureLimits, Workspace
+from runner.attempt.workspace import CaptureLimits, Start, Workspace
 from runner.core import result_folder
 from runner.core.errors import GitFailed
 from runner.core.manifest import BatchEntry, Manifest
@@ -47,6 +39,12 @@ from runner.policy import rules
 from runner.policy.redaction import Secrets
 from runner.sandbox import refusals
 from runner.sandbox.walls import Walled
+
+# What only looks at an agent's work is imported where that is done: the first agent of a
+# run starts before.
+if TYPE_CHECKING:
+    from runner.attempt.capture import Capture
+    from runner.attempt.detours import Detours
 
 _MAX_LEFT_OUT = 5  # paths that a message names
 _MAX_KEPT_FACTOR = 4  # limits.size times this is the most that is kept beside a result
@@ -114,6 +112,8 @@ def _run(attempt: _Attempt) -> AttemptOutcome:
         failure = _set_up(attempt, setup)
         if failure is not None:
             return AttemptOutcome(Usage(), failure)
+        from runner.attempt import capture
+
         try:
             prepared = capture.record_preparation(attempt.workspace)
         except GitFailed as error:
@@ -124,15 +124,25 @@ def _run(attempt: _Attempt) -> AttemptOutcome:
         attempt.context.on_set_up(prepared.set_up)
     attempt.context.on_ready(attempt.workspace)
     # After set-up, which has secrets and must not run what an agent wrote.
-    start = earlier_work.carry_on(
-        attempt.workspace, attempt.manifest, attempt.entry, attempt.secrets
-    )
+    start = _put_earlier_work(attempt)
     outcome = _run_from(attempt, start)
     warnings = (start.warning, *outcome.warnings) if start.warning else outcome.warnings
     return outcome._replace(warnings=warnings)
 
 
-def _run_from(attempt: _Attempt, start: earlier_work.Start) -> AttemptOutcome:
+def _put_earlier_work(attempt: _Attempt) -> Start:
+    """Put the task's earlier work into the checkout, if there is some."""
+    entry = attempt.entry
+    if entry.start is None:
+        return Start()
+    from runner.attempt import earlier_work
+
+    return earlier_work.carry_on(
+        attempt.workspace, attempt.manifest, entry, entry.start, attempt.secrets
+    )
+
+
+def _run_from(attempt: _Attempt, start: Start) -> AttemptOutcome:
     """Run the agent and judge its work; `start` is what it starts from."""
     attempt_folder = agents.AttemptFolder(
         attempt.workspace.folder, is_walled=attempt.context.walls.stand
@@ -184,7 +194,7 @@ def _with_question(
 
 def _judge(
     attempt: _Attempt,
-    start: earlier_work.Start,
+    start: Start,
     process_outcome: process.Outcome,
     verdict: agents.Verdict,
 ) -> AttemptOutcome:
@@ -216,12 +226,12 @@ def _judge(
     return outcome._replace(failure=failure)
 
 
-def _left_markers(
-    attempt: _Attempt, start: earlier_work.Start, tree: str | None
-) -> Failure | None:
+def _left_markers(attempt: _Attempt, start: Start, tree: str | None) -> Failure | None:
     """The failure of a result in which the agent has left markers of a conflict."""
     if not start.marked or tree is None:
         return None
+    from runner.attempt import earlier_work
+
     task_id = attempt.entry.task.id
     marked = earlier_work.left_markers(attempt.workspace, tree, task_id)
     if not marked:
@@ -371,6 +381,8 @@ def _capture(attempt: _Attempt) -> _Work:
     Work with a secret is not packed: the result folder is uploaded. GitFailed if the
     checkout is gone.
     """
+    from runner.attempt import sizes
+
     limits = attempt.workspace.limits
     limits = limits._replace(
         timeout=_CAPTURE_SECONDS,
@@ -392,6 +404,8 @@ def _capture(attempt: _Attempt) -> _Work:
 
 def _changed_paths(attempt: _Attempt) -> list[str]:
     """The paths to keep if git cannot capture the checkout; `.` is all of it."""
+    from runner.attempt import capture
+
     try:
         changed = capture.changed_paths(attempt.workspace, _LIST_SECONDS)
     except GitFailed:
@@ -403,6 +417,8 @@ def _changed_paths(attempt: _Attempt) -> list[str]:
 
 
 def _captured_work(attempt: _Attempt) -> _Work:
+    from runner.attempt import capture, detours
+
     attempt_workspace = attempt.workspace
     captured = capture.capture(attempt_workspace)
     warnings, failure = _left_out(attempt, captured)
@@ -434,7 +450,7 @@ def _captured_work(attempt: _Attempt) -> _Work:
     return _Work(tree, failure, warnings)
 
 
-def _keep_detours(attempt: _Attempt, outside: detours.Detours) -> str:
+def _keep_detours(attempt: _Attempt, outside: Detours) -> str:
     """Keep the work outside of the result in a bundle, and say what and where; "" if
     there is none.
     """
@@ -446,10 +462,12 @@ def _keep_detours(attempt: _Attempt, outside: detours.Detours) -> str:
         else:
             kept.append(tip)
     if kept:
+        from runner.attempt.detours import write_bundle
+
         names = ", ".join(tip.name for tip in kept)
         bundle = attempt.folder / result_folder.BUNDLE
         try:
-            detours.write_bundle(attempt.workspace, kept, bundle)
+            write_bundle(attempt.workspace, kept, bundle)
         except (GitFailed, OSError) as error:
             sentences.append(f"{names} cannot be kept: {error}")
         else:
@@ -459,7 +477,7 @@ def _keep_detours(attempt: _Attempt, outside: detours.Detours) -> str:
 
 
 def _left_out(
-    attempt: _Attempt, captured: capture.Capture
+    attempt: _Attempt, captured: Capture
 ) -> tuple[tuple[str, ...], Failure | None]:
     """Keep what git could not take in an archive.
 
@@ -483,7 +501,7 @@ def _left_out(
 def _archive(attempt: _Attempt, paths: Sequence[str]) -> str:
     """Keep these paths of the checkout, and say where."""
     # Late: few attempts leave what git cannot take.
-    from runner.attempt import archive
+    from runner.attempt import archive, sizes
 
     archived = archive.archive(
         attempt.workspace.checkout,

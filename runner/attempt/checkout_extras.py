@@ -12,7 +12,6 @@ import shutil
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from runner.attempt.capture import record_preparation
 from runner.attempt.git_directory import Seed
 from runner.attempt.workspace import Submodule, Workspace
 from runner.core.errors import GitFailed
@@ -32,6 +31,9 @@ def with_extras(workspace: Workspace, origin: Origin) -> Workspace:
     workspace, differs = _add_extras(workspace, origin)
     if not differs:
         return workspace
+    # Late: few repositories have such files.
+    from runner.attempt.capture import record_preparation
+
     # no script has run
     return replace(record_preparation(workspace), set_up=())
 

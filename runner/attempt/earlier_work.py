@@ -7,10 +7,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import NamedTuple
 
 from runner.attempt import workspace
-from runner.attempt.workspace import Workspace
+from runner.attempt.workspace import Start, Workspace
 from runner.core.documents import clean
 from runner.core.errors import GitFailed
 from runner.core.manifest import BatchEntry, Manifest
@@ -39,31 +38,19 @@ _MAX_SHOWN = 300  # characters of a path or a sentence of git's
 _MAX_MARKER = 400  # bytes; an id has at most 200 characters
 
 
-class Start(NamedTuple):
-    """What an attempt starts from: what its prompt says of it, and a warning for people,
-    "" if there is nothing to say. `marked` are the files with markers.
-    """
-
-    text: str = ""
-    warning: str = ""
-    marked: tuple[str, ...] = ()
-
-
 def carry_on(
     attempt_workspace: Workspace,
     manifest: Manifest,
     entry: BatchEntry,
+    work: KeptWork,
     secrets: Secrets,
 ) -> Start:
-    """Put the entry's earlier work into the checkout.
+    """Put the entry's earlier `work` into the checkout.
 
     Where it is not there, cannot be merged or may not land, the checkout stays as it
     is, and the prompt and the warning say why. GitFailed if git cannot write the
     checkout.
     """
-    work = entry.start
-    if work is None:
-        return Start()
     with workspace.starting(attempt_workspace) as before_agent:
         return _carry_on(before_agent, manifest, entry, work, secrets)
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from runner.attempt import workspace
-from runner.attempt.capture import record_preparation
 from runner.attempt.workspace import Workspace
 from runner.core.errors import GitFailed
 from runner.core.folders import remove_folder
@@ -106,6 +105,9 @@ class PooledCheckouts:
         return self._pooled.acquire_from(origin, commit, place, _BRANCH, slot)
 
     def ready(self, folder: Path, space: Workspace) -> None:
+        # Late: the first agent of a run starts before.
+        from runner.attempt.capture import record_preparation
+
         # Without its record it is removed instead of being used again.
         with suppress(GitFailed):
             self._pooled.ready(folder / _PLACE, record_preparation(space))

@@ -55,6 +55,17 @@ class Submodule:
     tree: str | None
 
 
+class Start(NamedTuple):
+    """What is in a checkout beside its base before the agent: what its prompt says of it,
+    and a warning for people, "" if there is nothing to say. `marked` are the files with
+    markers of conflicts.
+    """
+
+    text: str = ""
+    warning: str = ""
+    marked: tuple[str, ...] = ()
+
+
 class CaptureLimits(NamedTuple):
     """What git may take for work that an agent left.
 

@@ -1,4 +1,4 @@
-"""Durations as people say them: `45 s`, `19 min`, `3 h 20 min`."""
+"""Durations and costs as people say them: `45 s`, `19 min`, `3 h 20 min`, `$0.75`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ def rough_time(seconds: float) -> str:
         return f"{number} {unit}"
     hours, minutes = divmod(round(seconds / 60), 60)
     return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+
+
+def cost(cost_usd: float | None) -> str:
+    """E.g. `$0.75`; "" if unknown."""
+    return "" if cost_usd is None else f"${cost_usd:.2f}"
 
 
 def rough_change(before: float, after: float) -> str:

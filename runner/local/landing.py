@@ -34,12 +34,6 @@ from runner.local.result_seals import ResultSeals
 from runner.local.unlanded_work import has_unlanded_work
 from runner.local.unrecorded import commit_progress, recorded_event, with_unrecorded
 from runner.local.verdict_key import key_of
-from runner.plan.changes import (
-    ChangeSet,
-    apply_changes,
-    requests_subject,
-    unrecorded_failures,
-)
 from runner.plan.snapshot import NO_RULES, Snapshot, read_for_recording, read_snapshot
 from runner.repo import ref_update, work_tree
 
@@ -54,6 +48,7 @@ if TYPE_CHECKING:
     from runner.fan_in.landed_changes import MergedBatch
     from runner.local.observer import MaskingObserver
     from runner.local.verdicts import Verdicts
+    from runner.plan.changes import ChangeSet
     from runner.plan.progress import Progress
     from runner.policy.redaction import Secrets
     from runner.repo.ref_update import RefUpdate
@@ -175,6 +170,8 @@ class BranchLander:
         """
         if not changes:
             return
+        from runner.plan.changes import apply_changes, requests_subject
+
         for _ in range(TRIES):
             head = self.head()
             snapshot = self._read(head, plan, progress_path, older)
@@ -204,6 +201,8 @@ class BranchLander:
         """Commit the snapshot's progress; False if the branch has moved meanwhile."""
         if snapshot.recorded is None:
             return True
+        from runner.plan.changes import unrecorded_failures
+
         failures = unrecorded_failures(snapshot)
         commit = commit_progress(
             self._repo, snapshot, progress_path, subject=subject, run=run

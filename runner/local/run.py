@@ -20,7 +20,6 @@ from runner import pipeline
 from runner.agents.environment import secrets_of
 from runner.attempt import included_files
 from runner.attempt.context import AttemptContext
-from runner.attempt.pooled_workspaces import PooledWorkspaces
 from runner.attempt.verify_checkouts import PooledCheckouts, SpareCheckouts
 from runner.attempt.workspace_pool import WorkspacePool
 from runner.config.settings import Settings, describe
@@ -73,6 +72,7 @@ from runner.schedule.task_choice import (
 )
 
 if TYPE_CHECKING:
+    from runner.attempt.pooled_workspaces import PooledWorkspaces
     from runner.delivery.choice import ClosedPull
 
 _CONTINUE = "continue with  fanin run"
@@ -420,6 +420,8 @@ class LocalRun:
     ) -> AbstractContextManager[WorkspacePool | PooledWorkspaces]:
         """What gives the attempts their checkouts, which `pool` makes."""
         if self._settings.workspace == "pooled":
+            from runner.attempt.pooled_workspaces import PooledWorkspaces
+
             return PooledWorkspaces(pool, scratch, self._settings.setup)
         return nullcontext(pool)
 
@@ -431,6 +433,8 @@ class LocalRun:
         if self._settings.workspace != "pooled":
             yield SpareCheckouts(pool)
             return
+        from runner.attempt.pooled_workspaces import PooledWorkspaces
+
         setup = self._settings.setup
         with PooledWorkspaces(pool, scratch, setup, name="verified") as pooled:
             yield PooledCheckouts(pool, pooled)

@@ -11,18 +11,13 @@ from runner.core.manifest import Manifest
 from runner.core.task import PlanSettings, TaskRules
 from runner.fan_in.commit_message import record_message
 from runner.local.journal import State
-from runner.plan.changes import (
-    Applied,
-    Change,
-    ChangeSet,
-    apply_changes,
-    unrecorded_failures,
-)
-from runner.plan.snapshot import Snapshot, read_snapshot, record_progress
+from runner.plan.snapshot import Applied, Snapshot, read_snapshot, record_progress
 from runner.repo.repository import Repository
 
+# The models of changes are imported when there are some: most runs start without.
 if TYPE_CHECKING:
     from runner.fan_in.batch_merge import FanIn
+    from runner.plan.changes import Change, ChangeSet
 
 
 def counted_snapshot(
@@ -49,6 +44,10 @@ def with_unrecorded(
     sets: list[ChangeSet] = []
     if branch is not None:
         sets = state.unrecorded_on(branch, progress_path)
+    if not sets:
+        return Applied(snapshot)
+    from runner.plan.changes import apply_changes
+
     return apply_changes(snapshot, sets)
 
 
@@ -65,12 +64,16 @@ def commit_progress(
     Returns the commit; no branch moves. `subject` is what it is made for, "" for the
     failed attempts.
     """
+    from runner.plan.changes import unrecorded_failures
+
     message = record_message(subject, unrecorded_failures(snapshot), run)
     return record_progress(repo, snapshot, progress_path, message)
 
 
 def batch_failures(manifest: Manifest, fan_in: FanIn) -> ChangeSet:
     """The failed attempts of a batch in which nothing landed."""
+    from runner.plan.changes import ChangeSet
+
     return ChangeSet(manifest.batch, fan_in.failed_attempts)
 
 

@@ -7,7 +7,7 @@ branch has it already or not.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Annotated, Literal, NamedTuple
 
@@ -23,7 +23,7 @@ from runner.core.result import (
 )
 from runner.core.task import Status, Task
 from runner.plan.progress import Progress
-from runner.plan.snapshot import Snapshot
+from runner.plan.snapshot import Applied, Snapshot
 
 
 class FailedAttempt(Document):
@@ -137,16 +137,6 @@ class ChangeSet(NamedTuple):
 
     id: str
     changes: tuple[Change, ...]
-
-
-class Applied(NamedTuple):
-    """A snapshot with changes, and the ids of the sets that need not be applied again.
-
-    The others follow attempts that the snapshot does not have yet.
-    """
-
-    snapshot: Snapshot
-    ids: Sequence[str] = ()
 
 
 def parse_changes(document: object) -> tuple[Change, ...]:

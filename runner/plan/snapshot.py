@@ -81,6 +81,16 @@ class Snapshot(NamedTuple):
         return [graph.tasks[each] for each in sorted(set(ids), key=graph.position)]
 
 
+class Applied(NamedTuple):
+    """A snapshot with changes that its commit lacks, and the ids of the sets that need not be applied again.
+
+    The others follow attempts that the snapshot does not have yet.
+    """
+
+    snapshot: Snapshot
+    ids: Sequence[str] = ()
+
+
 def read_snapshot(
     repo: Repository,
     commit: str,

@@ -38,11 +38,6 @@ def duration(seconds: float | None) -> str:
     return rough_time(seconds)
 
 
-def cost(cost_usd: float | None) -> str:
-    """E.g. `$0.75`; "" if unknown."""
-    return "" if cost_usd is None else f"${cost_usd:.2f}"
-
-
 def failure_kind(failure: Failure) -> str:
     return _KINDS[failure.kind]
 

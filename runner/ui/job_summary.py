@@ -11,10 +11,10 @@ from runner.core.errors import InvalidInput, UsageProblem
 from runner.core.manifest import BatchEntry
 from runner.core.plurals import pluralize
 from runner.core.result import Result, Verdict
+from runner.core.rough_time import cost
 from runner.plan.records import seconds_between
 from runner.ui.attempt_text import (
     MAX_LOG_LINES,
-    cost,
     duration,
     end_of_log,
     failure_text,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from runner.core.events import UsageReport
 from runner.core.plurals import pluralize, some_of
-from runner.core.rough_time import rough_time
+from runner.core.rough_time import cost, rough_time
 from runner.core.run_view import (
     AttemptState,
     AttemptView,
@@ -16,7 +16,6 @@ from runner.core.run_view import (
     RunView,
     VerifyView,
 )
-from runner.ui.attempt_text import cost
 from runner.ui.shown_text import Line, Span, fitted, one_line, padded
 
 _MAX_ID = 20  # columns

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 from runner.core.message_text import one_line
 from runner.core.plurals import pluralize
+from runner.core.rough_time import cost
 from runner.plan.view import TaskView
 from runner.ui import round_summary
-from runner.ui.attempt_text import cost, duration
+from runner.ui.attempt_text import duration
 from runner.ui.markdown import cell, code, line_breaks, paragraphs, shortened, table
 from runner.ui.states import LOOKS
 

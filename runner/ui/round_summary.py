@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 
 from runner.core.plurals import pluralize
 from runner.core.result import Failure, FailureKind
+from runner.core.rough_time import cost
 from runner.plan.view import TaskView, counts
 from runner.ui.attempt_text import (
     MAX_LOG_LINES,
-    cost,
     duration,
     end_of_log,
     failure_kind,

@@ -25,8 +25,8 @@ from runner.core.events import (
 from runner.core.outside_changes import sentence
 from runner.core.plurals import pluralize, some_of
 from runner.core.result import Failure, FailureKind, Usage
+from runner.core.rough_time import cost
 from runner.core.run_view import AttemptState, RunView
-from runner.ui.attempt_text import cost
 from runner.ui.shown_text import Line, Span, lines_of, one_line
 
 _MAX_IDS = 12  # of the tasks that one line names
