@@ -5,6 +5,8 @@ captures its work with.
 from __future__ import annotations
 
 import os
+import stat
+import sys
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -12,16 +14,17 @@ from typing import NamedTuple
 
 from runner.core.errors import GitFailed
 from runner.core.folders import remove_folder
-from runner.repo.command import AUTHOR, isolated_git
+from runner.repo.command import AUTHOR
 from runner.repo.origin import Origin, alternates, quoted_path
 
-# git makes them when it needs them
-_ON_DEMAND = ("objects/info", "objects/pack", "refs/heads", "refs/tags")
 _SHALLOW, _EXCLUDES = "shallow", "info/exclude"
 _BORROWED = (_SHALLOW, _EXCLUDES)
 _NAME, _EMAIL = "fanin agent", AUTHOR["GIT_AUTHOR_EMAIL"]
 # Of the commits that an agent makes in its checkout, as git writes authors.
 AGENT_IDENTITY = f"{_NAME} <{_EMAIL}>"
+_FILE = "file"  # in a folder in which the file system is tried
+# An ä in both ways of Unicode: Apple's older file systems give one back as the other.
+_COMPOSED, _DECOMPOSED = "\u00e4", "a\u0308"
 _AGENT = f"[user]\n\tname = {_NAME}\n\temail = {_EMAIL}\n".encode()
 
 
@@ -38,34 +41,16 @@ class Seed(NamedTuple):
 
     @classmethod
     def of(cls, origin: Origin, scratch: Path) -> Seed:
-        """Let git make one below `scratch`: its contents depend on the file system.
+        """Those of a new git directory below `scratch`, as `git init` would make it there.
 
-        Raises GitFailed if git cannot.
+        Raises GitFailed if the disk does not take a file.
         """
-        folder = Path(tempfile.mkdtemp(prefix="seed-", dir=scratch))
         try:
-            # no template: its hooks and files are copied for every agent
-            object_format = f"--object-format={origin.object_format}"
-            isolated_git(folder).run(
-                ["init", "-q", "--template=", object_format, str(folder)]
-            )
-            empty = cls._read(folder / ".git")
-        finally:
-            remove_folder(folder)
-        return empty.borrowing(origin)
-
-    @classmethod
-    def _read(cls, git_dir: Path) -> Seed:
-        folders, files = set(), {}
-        for path in git_dir.rglob("*"):
-            name = str(path.relative_to(git_dir))
-            if name in _ON_DEMAND:
-                continue
-            if path.is_dir():
-                folders.add(name)
-            elif path.is_file():
-                files[name] = path.read_bytes()
-        return cls(tuple(sorted(folders)), files)
+            config = _config(origin.object_format, scratch)
+        except OSError as error:
+            raise GitFailed(["init"], 128, str(error)) from None
+        files = {"HEAD": b"ref: refs/heads/master\n", "config": config.encode()}
+        return cls(("objects", "refs"), files).borrowing(origin)
 
     def borrowing(self, origin: Origin) -> Seed:
         """The same for another origin with the same object format."""
@@ -118,6 +103,47 @@ class Seed(NamedTuple):
         }
         # a program may add to the file of ignored paths
         self.write(git_dir, further_files, folders=["info"])
+
+
+def _config(object_format: str, scratch: Path) -> str:
+    """The settings that `git init` writes: they say what the file system can."""
+    version, extensions = 0, ""
+    if object_format != "sha1":
+        version, extensions = 1, f"[extensions]\n\tobjectformat = {object_format}\n"
+    lines = [f"repositoryformatversion = {version}"]
+    folder = Path(tempfile.mkdtemp(prefix="seed-", dir=scratch))
+    try:
+        lines.append(f"filemode = {str(_keeps_modes(folder)).lower()}")
+        lines += ["bare = false", "logallrefupdates = true"]
+        if not _has_links(folder):
+            lines.append("symlinks = false")
+        if (folder / _FILE.swapcase()).exists():
+            lines.append("ignorecase = true")
+        if sys.platform == "darwin":
+            (folder / _COMPOSED).touch()
+            is_decomposed = (folder / _DECOMPOSED).exists()
+            lines.append(f"precomposeunicode = {str(is_decomposed).lower()}")
+    finally:
+        remove_folder(folder)
+    settings = "".join(f"\t{line}\n" for line in lines)
+    return f"[core]\n{settings}{extensions}"
+
+
+def _keeps_modes(folder: Path) -> bool:
+    """Whether a file can be run only once that is allowed; makes the file."""
+    file = folder / _FILE
+    file.touch(mode=0o600)
+    is_always_allowed = file.stat().st_mode & stat.S_IXUSR
+    file.chmod(0o700)
+    return bool(not is_always_allowed and file.stat().st_mode & stat.S_IXUSR)
+
+
+def _has_links(folder: Path) -> bool:
+    try:
+        (folder / "link").symlink_to(_FILE)
+    except OSError:
+        return False
+    return True
 
 
 def _borrowed(origin: Origin) -> dict[str, bytes]:

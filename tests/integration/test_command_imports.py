@@ -310,6 +310,5 @@ def test_a_run_starts_no_more_git_processes_before_its_first_agent_than_it_must(
         "for-each-ref",
         "status",  # once the work tree is watched
         "update-ref",
-        "init",
         "read-tree",
     ]

@@ -270,13 +270,13 @@ def test_nothing_is_left_behind(
     assert project.git("fsck", "--strict") == ""
 
 
-def test_a_workspace_costs_two_git_processes_and_the_users_identity_is_not_in_it(
+def test_a_workspace_costs_one_git_process_and_the_users_identity_is_not_in_it(
     project: Project, tmp_path: Path
 ) -> None:
     origin, head = origin_of(project.root), project.git("rev-parse", "HEAD")
     with recorded_git_calls() as calls:
         space = workspace.create(origin, head, tmp_path / "space", "fanin/task-000")
-    assert calls == ["init", "read-tree"]
+    assert calls == ["read-tree"]
     (space.checkout / "new").write_text("x\n")
     (space.checkout / ".git" / "config").write_text(
         f"[core]\n\tfsmonitor = touch {tmp_path}/never\n"

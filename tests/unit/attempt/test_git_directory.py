@@ -1,0 +1,76 @@
+"""Git directories that are written without git are as git makes them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from runner.attempt.git_directory import Seed
+from runner.core.errors import GitFailed
+from runner.repo.command import isolated_git
+from runner.repo.origin import Origin
+
+
+@pytest.fixture(params=["sha1", "sha256"])
+def origin(tmp_path: Path, request: pytest.FixtureRequest) -> Origin:
+    return Origin(tmp_path / "origin" / ".git", object_format=request.param)
+
+
+def config(git_dir: Path) -> str:
+    return (git_dir / "config").read_text()
+
+
+def test_a_new_git_directory_is_that_of_git_init(
+    origin: Origin, tmp_path: Path
+) -> None:
+    seed = Seed.of(origin, tmp_path)
+    seed.write(tmp_path / "by-fanin" / ".git")
+
+    by_git = tmp_path / "by-git"
+    by_git.mkdir()
+    git = isolated_git(by_git)
+    git.run(["init", "-q", "--template=", f"--object-format={origin.object_format}"])
+    assert config(tmp_path / "by-fanin" / ".git") == config(by_git / ".git")
+
+
+def test_git_works_in_a_new_git_directory(origin: Origin, tmp_path: Path) -> None:
+    seed = Seed.of(origin, tmp_path)
+    seed.write(tmp_path / "checkout" / ".git")
+    git = isolated_git(tmp_path / "checkout")
+    assert git.text(["write-tree"]).strip() == git.text(["mktree"]).strip()
+    assert git.text(["rev-parse", "--show-object-format"]).strip() == (
+        origin.object_format
+    )
+
+
+@pytest.mark.parametrize(
+    ("lacking", "setting"),
+    [("chmod", "\tfilemode = false\n"), ("symlink", "\tsymlinks = false\n")],
+)
+def test_what_the_file_system_cannot_do_is_in_its_settings(
+    origin: Origin,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    lacking: str,
+    setting: str,
+) -> None:
+    def refuse(*_args: object, **_options: object) -> None:
+        if lacking == "symlink":
+            raise PermissionError(1, "not here")
+
+    monkeypatch.setattr(os, lacking, refuse)
+    assert setting in Seed.of(origin, tmp_path).files["config"].decode()
+
+
+def test_nothing_is_left_of_the_trial(origin: Origin, tmp_path: Path) -> None:
+    Seed.of(origin, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_disk_that_takes_no_file_is_an_error_of_git(
+    origin: Origin, tmp_path: Path
+) -> None:
+    with pytest.raises(GitFailed, match="No such file"):
+        Seed.of(origin, tmp_path / "gone")
