@@ -526,7 +526,7 @@ def with_marks(
         if task_id in after.records
     }
     marked = _marked(snapshot)
-    return replace(marked.with_records(changed), reopened=after.reopened)
+    return marked.with_records(changed)._replace(reopened=after.reopened)
 
 
 def _marked(snapshot: Snapshot) -> Progress:

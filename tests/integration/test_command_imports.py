@@ -295,6 +295,9 @@ def test_the_first_agent_of_a_run_does_not_wait_for_what_merges_shows_or_deliver
     late = {"fan_in.batch_merge", "fan_in.union", "fan_in.inputs", "local.accept"}
     late |= {"local.requests", "local.undo", "local.rolling", "local.landing_queue"}
     late |= {"local.delivery", "local.delivered", "plan.requests", "core.reports"}
+    late |= {"attempt.capture", "attempt.sizes", "attempt.left_out", "attempt.detours"}
+    late |= {"attempt.earlier_work", "attempt.pooled_workspaces", "plan.changes"}
+    late |= {"ui.attempt_text", "ui.markdown"}
     assert not names & {f"runner.{name}" for name in late}
 
 
@@ -309,6 +312,5 @@ def test_a_run_starts_no_more_git_processes_before_its_first_agent_than_it_must(
         "config",  # with the files that it is in
         "for-each-ref",
         "status",  # once the work tree is watched
-        "update-ref",
         "read-tree",
     ]
