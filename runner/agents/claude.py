@@ -16,16 +16,17 @@ from runner.agents.outcome import (
     failed,
     failure_for_status,
     json_lines,
+    limit_until,
     make_usage,
     process_failure,
     read_json_object,
+    sentence_limit,
     stop_failure,
     sum_reported,
     token_count,
 )
 from runner.agents.process import Outcome
 from runner.agents.stream import StreamLine, text_of, tool_call, tool_output
-from runner.agents.usage_limits import limit_failure, plausible, sentence_limit
 from runner.core.manifest import BatchEntry
 from runner.core.result import Failure, FailureKind, Usage
 
@@ -176,9 +177,8 @@ def _failure(answer: Json, limit: object, outcome: Outcome) -> Failure | None:
     ended_well = answer.get("type") == "result" and not answer.get("is_error")
     # One that waits for its reset may meet a time limit first.
     if _is_rejected(limit) and not ended_well:
-        resets = plausible(dig(limit, "resetsAt"), outcome.finished)
         message = _error_message(answer) or "claude's usage limit is reached"
-        return limit_failure(message, resets, outcome)
+        return limit_until(dig(limit, "resetsAt"), message, outcome)
     if stopped is not None:
         return stopped
     # Before the exit status, which is 1 for every error of the model.

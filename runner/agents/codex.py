@@ -18,15 +18,16 @@ from runner.agents.outcome import (
     failure_for_status,
     json_lines,
     last_json_object,
+    limit_until,
     make_usage,
     process_failure,
+    sentence_limit,
     stop_failure,
     sum_reported,
     token_count,
 )
 from runner.agents.process import Outcome
 from runner.agents.stream import StreamLine, text_of, tool_call, tool_output
-from runner.agents.usage_limits import limit_failure, plausible, sentence_limit
 from runner.core.manifest import BatchEntry
 from runner.core.result import Failure, FailureKind
 
@@ -158,8 +159,7 @@ def _limit(error: str, outcome: Outcome) -> Failure | None:
     """The usage limit that an error states, in its JSON or its sentence."""
     details = dig(last_json_object(error), "error")
     if dig(details, "type") == "usage_limit_reached":
-        resets = plausible(dig(details, "resets_at"), outcome.finished)
-        return limit_failure(_message(error), resets, outcome)
+        return limit_until(dig(details, "resets_at"), _message(error), outcome)
     return sentence_limit("codex", _message(error), outcome)
 
 

@@ -24,13 +24,13 @@ from runner.agents.outcome import (
     make_usage,
     process_failure,
     read_json_object,
+    sentence_limit,
     stop_failure,
     sum_reported,
     token_count,
 )
 from runner.agents.process import Outcome
 from runner.agents.stream import StreamLine, text_of, tool_call, tool_output
-from runner.agents.usage_limits import sentence_limit
 from runner.core.manifest import BatchEntry
 from runner.core.result import Failure, FailureKind, Usage
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from runner.agents.process import STDOUT_LIMIT, TAIL_LIMIT, Outcome
-from runner.agents.usage_limits import long_pause
 from runner.core.result import (
     MAX_COST_USD,
     MAX_LOG_TAIL,
@@ -23,6 +22,9 @@ from runner.core.result import (
     FailureKind,
     Usage,
 )
+
+# `usage_limits` is imported where a limit is looked for: the first agent of a run need not
+# wait until its patterns are compiled.
 
 # Characters of an agent's summary and of a failure's message. A result keeps far fewer
 # of them, after the search for secrets: half a secret would not be found.
@@ -109,6 +111,8 @@ def failure_for_status(status: object, message: str, outcome: Outcome) -> Failur
     if str(status) not in text:
         text = f"{text} (HTTP {status})"
     if status in RATE_LIMIT_STATUSES:
+        from runner.agents.usage_limits import long_pause
+
         return long_pause(text, outcome) or failed(
             FailureKind.RATE_LIMIT, text, outcome
         )
@@ -117,6 +121,21 @@ def failure_for_status(status: object, message: str, outcome: Outcome) -> Failur
         return failed(FailureKind.NOT_READY, text, outcome)
     retryable = status not in _FINAL_STATUSES
     return failed(FailureKind.AGENT_ERROR, text, outcome, retryable=retryable)
+
+
+def sentence_limit(preset: str, error: str, outcome: Outcome) -> Failure | None:
+    """The usage limit that a preset's error states in its own words, or None."""
+    from runner.agents import usage_limits
+
+    return usage_limits.sentence_limit(preset, error, outcome)
+
+
+def limit_until(resets: object, message: str, outcome: Outcome) -> Failure:
+    """A usage limit that resets so many seconds after the epoch, if that can be."""
+    from runner.agents.usage_limits import limit_failure, plausible
+
+    reset = plausible(resets, outcome.finished)
+    return limit_failure(message, reset, outcome)
 
 
 def json_lines(path: Path) -> Iterator[Json]:

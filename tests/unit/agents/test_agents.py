@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from runner import agents
-from runner.agents import command, outcome, prompt
+from runner.agents import command, command_report, outcome, prompt
 from runner.agents.base import AttemptFolder, Verdict
 from runner.agents.process import EndReason, Outcome
 from runner.core.errors import UsageProblem
@@ -183,7 +183,7 @@ def test_an_agent_cannot_declare_a_time_limit_final(
         '{"tokens": 1.5}',
         b'{"summary": "\xff"}',
         "[" * 60_000,
-        json.dumps({"summary": "x" * command.MAX_REPORT_BYTES}),
+        json.dumps({"summary": "x" * command_report.MAX_REPORT_BYTES}),
     ],
     ids=lambda report: repr(report[:30]),
 )
