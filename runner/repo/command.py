@@ -9,7 +9,7 @@ import shlex
 import signal
 import threading
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -188,8 +188,40 @@ class Git:
         popen = self._start(argv, whole_env, stdin)
         watch = self.watch
         with _until_its_end(popen):
-            output, errors = _collect(popen, stdout, watch)
+            return self._completed(argv, popen, stdout, watch)
+
+    @contextmanager
+    def beside(self, argv: Sequence[str]) -> Iterator[Callable[[], bytes]]:
+        """Run one git command while the block does something else.
+
+        The block gets a function that waits for the command and returns its output, as
+        `run` does. A command that it does not wait for is ended with the block.
+        """
+        popen = self._start(argv, self.env, None)
+        watch = self.watch
+
+        def output() -> bytes:
+            done = self._completed(argv, popen, None, watch)
+            if done.status != 0:
+                raise GitFailed(argv, done.status, done.stderr)
+            return done.stdout
+
+        assert popen.stdout is not None
+        assert popen.stderr is not None
+        with popen.stdout, popen.stderr, _until_its_end(popen):
+            yield output
+
+    def _completed(
+        self,
+        argv: Sequence[str],
+        popen: Popen[bytes],
+        stdout: BinaryIO | None,
+        watch: Watch,
+    ) -> Completed:
+        """Wait until the process has ended. GitStopped if `watch` ends it."""
+        output, errors = _collect(popen, stdout, watch)
         if watch.stopped is not None:
+            _end(popen)
             raise GitStopped(argv, popen.returncode, watch.stopped)
         message = errors.decode("utf-8", "replace")
         _refuse_distrusted(popen.returncode, message)

@@ -251,6 +251,36 @@ def test_git_is_ended_at_its_time_limit(git: Git) -> None:
         slow.run_unchecked(["slow"])
 
 
+def test_a_git_beside_other_work_prints_more_than_a_pipe_takes(git: Git) -> None:
+    printing = git.with_config(f"alias.slow=!head -c {MANY} /dev/zero")
+    with printing.beside(["slow"]) as output:
+        assert len(output()) == MANY
+
+
+def test_a_git_beside_other_work_that_fails_is_an_error(git: Git) -> None:
+    refused = pytest.raises(GitFailed, match="single revision")
+    with git.beside(["rev-parse", "--verify", "nothing"]) as output, refused:
+        output()
+
+
+def test_a_git_that_nobody_waits_for_ends_with_the_work_beside_it(
+    git: Git, tmp_path: Path
+) -> None:
+    with _slow(git, 600, f"touch {tmp_path}/late").beside(["slow"]):
+        [popen] = command._running
+    assert popen.returncode is not None
+    assert not command._running
+
+
+def test_a_git_beside_other_work_has_the_time_of_its_limits(git: Git) -> None:
+    slow = replace(_slow(git, 600), timeout=0.2)
+    with (
+        slow.beside(["slow"]) as output,
+        pytest.raises(GitStopped, match="it was stopped after 0 s"),
+    ):
+        output()
+
+
 def test_git_is_ended_soon_after_its_run_was_cancelled(
     git: Git, monkeypatch: pytest.MonkeyPatch
 ) -> None:
