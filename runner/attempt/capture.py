@@ -14,20 +14,23 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from runner.attempt import sizes
+from runner.attempt import plain_changes, sizes
 from runner.attempt.left_out import (
     LeftOut,
     add_all,
     add_changed,
     add_forced,
+    adds_nothing_forced,
     changed_since,
     explain,
     gitlinks,
+    listing_paths_to_add,
     made_by_setup,
+    may_have_gitlinks,
     nested_repository,
     not_ignored,
-    paths_to_add,
 )
+from runner.attempt.plain_changes import MadeTree
 from runner.attempt.workspace import (
     IndexRecord,
     Submodule,
@@ -83,11 +86,14 @@ def capture(workspace: Workspace) -> Capture:
     is gone or git cannot work there at all, GitStopped at one of the workspace's limits.
     """
     git = capture_git(workspace)
-    surveyed = _survey(workspace, git)
-    if surveyed.trap is not None:
+    seen = _look_at_files(workspace, git)
+    if seen.trap is not None:
         reason = "was not captured because of it"
-        return Capture(None, (surveyed.trap, LeftOut(".", reason)))
-    added = _add(workspace, git, surveyed)
+        return Capture(None, (seen.trap, LeftOut(".", reason)))
+    made = _make_plain_tree(workspace, git, seen)
+    if made is not None:
+        return Capture(made.tree, (), made.new_objects)
+    added = _add(workspace, git, seen)
     left_out = added.left_out
     if not added.is_changed:
         left_out += _below_submodules(workspace, added.gitlinks)
@@ -158,13 +164,54 @@ def _are_small_files(objects: Path, object_ids: Iterable[str]) -> bool:
     return size <= _MAX_SMALL_PACK
 
 
-def _survey(workspace: Workspace, git: Git) -> sizes.Survey:
+class _Seen(NamedTuple):
+    """What is in a checkout: the bytes of all files, None in a large one; there the
+    paths that git would add instead. `trap` and `unreadable` are a survey's.
+    """
+
+    size: int | None
+    trap: LeftOut | None
+    unreadable: Sequence[LeftOut]
+    paths: Sequence[bytes] = ()
+
+
+def _look_at_files(workspace: Workspace, git: Git) -> _Seen:
     """Look at the checkout. In a large one git says faster which files changed than each
     can be measured.
     """
     index = workspace.capture / "index"
-    measures = index.stat().st_size <= _MAX_MEASURED_INDEX
-    return sizes.survey(workspace.checkout, git.watch, measures=measures)
+    if index.stat().st_size <= _MAX_MEASURED_INDEX:
+        return _Seen(*sizes.survey(workspace.checkout, git.watch))
+    # each of the two takes a core for as long
+    with listing_paths_to_add(git) as paths:
+        surveyed = sizes.survey(workspace.checkout, git.watch, measures=False)
+        if surveyed.trap is not None:
+            return _Seen(*surveyed)
+        return _Seen(*surveyed, paths())
+
+
+def _make_plain_tree(workspace: Workspace, git: Git, seen: _Seen) -> MadeTree | None:
+    """The tree of a large checkout whose changes are those of its agent, and nothing but
+    plain files; None if git has to add them.
+    """
+    if seen.size is not None or seen.unreadable:
+        return None
+    if workspace.prepared or workspace.submodules or workspace.included:
+        return None
+    index = workspace.capture / "index"
+    data = index.read_bytes()
+    tree = index_trees.recorded_tree(data, workspace.object_format)
+    if tree is None or may_have_gitlinks(data):
+        return None
+    agent_index = _agent_index(workspace)
+    if agent_index is not None:
+        # as where the agent has only looked at the status
+        has_base = tree == index_trees.recorded_tree(
+            agent_index.read_bytes(), workspace.object_format
+        )
+        if not has_base and not adds_nothing_forced(git, agent_index):
+            return None
+    return plain_changes.make_tree(workspace, tree, seen.paths)
 
 
 class _Added(NamedTuple):
@@ -177,7 +224,7 @@ class _Added(NamedTuple):
     left_out: list[LeftOut]
 
 
-def _add(workspace: Workspace, git: Git, surveyed: sizes.Survey) -> _Added:
+def _add(workspace: Workspace, git: Git, seen: _Seen) -> _Added:
     """Add the checkout's files to the index of `capture`."""
     index = workspace.capture / "index"
     before = _index_state(index)
@@ -185,13 +232,12 @@ def _add(workspace: Workspace, git: Git, surveyed: sizes.Survey) -> _Added:
     max_bytes = workspace.limits.max_bytes
     if max_bytes is None:
         max_bytes = sys.maxsize
-    left_out = not_ignored(git, surveyed.unreadable)
-    if surveyed.size is None:
-        paths = paths_to_add(git)
-        left_out += sizes.too_large(git, max_bytes, workspace.base, paths)
-        refused = add_changed(git, paths, without=left_out)
+    left_out = not_ignored(git, seen.unreadable)
+    if seen.size is None:
+        left_out += sizes.too_large(git, max_bytes, workspace.base, seen.paths)
+        refused = add_changed(git, seen.paths, without=left_out)
     else:
-        if surveyed.size > max_bytes:
+        if seen.size > max_bytes:
             left_out += sizes.too_large(git, max_bytes, workspace.base)
         refused = add_all(git, without=left_out)
     left_out += [explain(git, workspace.checkout, path) for path in refused]
@@ -376,10 +422,10 @@ def record_preparation(workspace: Workspace) -> Workspace:
     bounded = limits._replace(max_bytes=_MAX_PREPARED_BYTES)
     workspace = replace(workspace, limits=bounded)
     git = capture_git(workspace)
-    surveyed = _survey(workspace, git)
-    if surveyed.trap is not None:
-        raise GitFailed(["add"], 1, str(surveyed.trap))
-    added = _add(workspace, git, surveyed)
+    seen = _look_at_files(workspace, git)
+    if seen.trap is not None:
+        raise GitFailed(["add"], 1, str(seen.trap))
+    added = _add(workspace, git, seen)
     nested, prepared = _index_changes(workspace, git)
     nested_paths = {change.path for change in nested}
     left_out = {each.path for each in added.left_out} | nested_paths

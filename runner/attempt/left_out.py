@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ from runner.repo.command import Git
 
 _MAX_FAILURES = 100  # paths that are tried alone; each costs a git process
 _MAX_PATHSPECS = 500  # git compares each file with each of them
+_CHANGED = ("diff-files", "-z", "--name-only", "--ignore-submodules=dirty")
 _NEW = ("ls-files", "-z", "-o", "--exclude-standard")
 _GITLINK_MODE = int(GITLINK, 8).to_bytes(4, "big")  # as in the index
 
@@ -79,8 +81,24 @@ def paths_to_add(git: Git) -> list[bytes]:
 
     No file is read, unlike by `ls-files -m`.
     """
-    changed = ["diff-files", "-z", "--name-only", "--ignore-submodules=dirty"]
-    return _listed(git, changed, _NEW)
+    return _paths(git.run(_CHANGED), git.run(_NEW))
+
+
+@contextmanager
+def listing_paths_to_add(git: Git) -> Iterator[Callable[[], list[bytes]]]:
+    """Git begins to list the `paths_to_add` while the block looks for files that git
+    must not meet; the block gets a function that returns them.
+
+    Only that function lets git open ignore files. What git opens before, and may wait
+    at, are attributes: the end of the block ends it.
+    """
+    with git.beside(_CHANGED) as changed:
+
+        def paths() -> list[bytes]:
+            new = git.run(_NEW)
+            return _paths(changed(), new)
+
+        yield paths
 
 
 def changed_since(git: Git, base: str) -> list[bytes]:
@@ -88,13 +106,12 @@ def changed_since(git: Git, base: str) -> list[bytes]:
     is read.
     """
     changed = ["diff-index", "-z", "--name-only", "--ignore-submodules=all", base]
-    return _listed(git, changed, _NEW)
+    return _paths(git.run(changed), git.run(_NEW))
 
 
-def _listed(git: Git, *commands: Sequence[str]) -> list[bytes]:
-    paths: list[bytes] = []
-    for argv in commands:
-        paths += git.run(argv).split(b"\0")
+def _paths(*lists: bytes) -> list[bytes]:
+    """The paths in these lists of git, each once."""
+    paths = b"\0".join(lists).split(b"\0")
     return list(dict.fromkeys(path for path in paths if path))
 
 
@@ -130,19 +147,10 @@ def add_forced(
 
     `agent_index` is a copy: git works with fanin's configuration alone.
     """
-    argv = ["ls-files", "-z", "-i", "-c", "--exclude-standard"]
-    env = {"GIT_INDEX_FILE": str(agent_index)}
-    listed = git.run_unchecked(argv, env=env)
-    if listed.status != 0:
+    new = _forced(git, agent_index)
+    if new is None:
         reason = "is damaged: files that .gitignore names are not looked for"
         return [LeftOut(".git/index", reason, harmless=True)]
-    paths = [path for path in listed.stdout.split(b"\0") if path]
-    if not paths:
-        return []
-    known = set(git.run(argv).split(b"\0"))
-    new = [path for path in paths if path not in known]
-    work_tree = os.fsencode(git.cwd) + b"/"
-    new = [path for path in new if os.path.lexists(work_tree + path)]
     left_out = too_large(new)
     without = {os.fsencode(each.path) for each in left_out}
     new = [path for path in new if path not in without]
@@ -153,6 +161,27 @@ def add_forced(
         if not _added(git, [path], "-f"):
             left_out.append(LeftOut(os.fsdecode(path), reason))
     return left_out
+
+
+def _forced(git: Git, agent_index: Path) -> list[bytes] | None:
+    """The ignored files that only the agent's index has; None if it is damaged."""
+    argv = ["ls-files", "-z", "-i", "-c", "--exclude-standard"]
+    env = {"GIT_INDEX_FILE": str(agent_index)}
+    listed = git.run_unchecked(argv, env=env)
+    if listed.status != 0:
+        return None
+    paths = _paths(listed.stdout)
+    if not paths:
+        return []
+    known = set(_paths(git.run(argv)))
+    work_tree = os.fsencode(git.cwd) + b"/"
+    new = [path for path in paths if path not in known]
+    return [path for path in new if os.path.lexists(work_tree + path)]
+
+
+def adds_nothing_forced(git: Git, agent_index: Path) -> bool:
+    """Whether `add_forced` would neither add nor leave out anything."""
+    return _forced(git, agent_index) == []
 
 
 def _added(git: Git, paths: Sequence[bytes], *options: str) -> bool:
@@ -190,10 +219,15 @@ def not_ignored(git: Git, folders: Sequence[LeftOut]) -> list[LeftOut]:
     return [each for path, each in named if path not in ignored]
 
 
+def may_have_gitlinks(index: bytes) -> bool:
+    """Whether there may be submodules in these bytes of an index."""
+    return _GITLINK_MODE in index
+
+
 def gitlinks(git: Git, index: Path) -> list[str]:
     """The paths of all submodules in the index."""
     # mostly there are none: the look at the bytes saves a process
-    if _GITLINK_MODE not in index.read_bytes():
+    if not may_have_gitlinks(index.read_bytes()):
         return []
     entries = git.run(["ls-files", "-z", "--stage"]).split(b"\0")
     paths = []

@@ -1,4 +1,5 @@
-"""The trees of a small index, made without a process.
+"""The trees of an index without a process: of a small one they are made, of a large one
+its own record is read.
 
 The format is that of Documentation/gitformat-index: a header, then entries that are padded
 to eight bytes.
@@ -7,6 +8,7 @@ to eight bytes.
 from __future__ import annotations
 
 import hashlib
+import re
 
 from runner.repo.objects import FOLDER, Entries, encode_tree, object_id_of
 
@@ -16,6 +18,9 @@ _HEADER = b"DIRC\0\0\0\2"
 _MODE, _ID = 24, 40  # where an entry has its mode and its object id
 _STAGE_OR_EXTENDED, _NAME_LENGTH = 0x7000, 0xFFF  # bits of its flags
 _SPARSE_FOLDER = 0o40000
+_TREE = b"TREE"  # the extension with the trees that git has written of the index
+# of its first entry, the whole index: no path, the number of files, that of folders
+_WHOLE = re.compile(rb"\0([0-9]+) [0-9]+\n")
 
 
 def read_index(data: bytes, algorithm: str) -> Entries | None:
@@ -44,6 +49,33 @@ def read_index(data: bytes, algorithm: str) -> Entries | None:
         entries[data[name : name + length]] = (f"{mode:o}", object_id)
         start += (name - start + length + 8) // 8 * 8
     return entries
+
+
+def recorded_tree(data: bytes, algorithm: str) -> str | None:
+    """The id of the tree with all files of the index, as the index itself has it; None
+    if it has none.
+    """
+    id_length = hashlib.new(algorithm, usedforsecurity=False).digest_size
+    end = len(data) - id_length
+    if not data.startswith(_HEADER):
+        return None
+    # The entries before it are not read, which takes longest in a large index.
+    start = data.rfind(_TREE, 0, end)
+    while start >= 0:
+        whole = _WHOLE.match(data, start + 8)
+        # git writes -1 for the number of files once one has changed
+        is_valid = whole and int(whole[1]) == int.from_bytes(data[8:12], "big")
+        if whole and is_valid and _are_extensions(data, start, end):
+            return data[whole.end() : whole.end() + id_length].hex()
+        start = data.rfind(_TREE, 0, start)
+    return None
+
+
+def _are_extensions(data: bytes, start: int, end: int) -> bool:
+    """Whether the data is nothing but extensions: a name, a length, so many bytes."""
+    while start < end:
+        start += 8 + int.from_bytes(data[start + 4 : start + 8], "big")
+    return start == end
 
 
 def make_trees(files: Entries, algorithm: str) -> tuple[str, dict[str, bytes]]:

@@ -187,7 +187,8 @@ def test_a_capture_ends_with_its_run_and_keeps_what_changed(
     real = shutil.which("git")
     programs = tmp_path / "programs"
     programs.mkdir()
-    script = f'case "$*" in *" add "*) kill -INT {os.getpid()}; exec sleep 600; esac\n'
+    captures = '*" add "*|*" diff-files "*'  # of a small checkout, of a large one
+    script = f'case "$*" in {captures}) kill -INT {os.getpid()}; exec sleep 600; esac\n'
     (programs / "git").write_text(f'#!/bin/sh\n{script}exec {real} "$@"\n')
     (programs / "git").chmod(0o755)
     project.plan([{"id": "A", "do": ["write a: paid work"]}])

@@ -89,3 +89,40 @@ def test_what_is_not_an_ordinary_small_index_is_left_to_git(
 def test_a_long_path_is_left_to_git(git: Git, algorithm: str) -> None:
     index = add(git, {"/".join(["d" * 200] * 25): "100644"})
     assert index_trees.read_index(index, algorithm) is None
+
+
+def test_an_index_says_which_tree_it_has_until_a_file_changes(
+    git: Git, algorithm: str
+) -> None:
+    index = git.cwd / ".git/index"
+    data = add(git, {"a": "100644", "TREE": "100644", "TREES/TREE": "100755"})
+    assert index_trees.recorded_tree(data, algorithm) is None
+    tree = git.text(["write-tree"]).strip()
+    assert index_trees.recorded_tree(index.read_bytes(), algorithm) == tree
+    data = add(git, {"TREES/other": "100644"})
+    assert index_trees.recorded_tree(data, algorithm) is None
+    git.run(["read-tree", tree])
+    data = index.read_bytes()
+    assert index_trees.recorded_tree(data, algorithm) == tree
+    # another number of files, something behind the extensions, another version
+    assert index_trees.recorded_tree(data[:11] + b"\x09" + data[12:], algorithm) is None
+    assert index_trees.recorded_tree(data + bytes(12), algorithm) is None
+    assert index_trees.recorded_tree(b"DIRC\0\0\0\4" + data[8:], algorithm) is None
+
+
+def test_a_split_or_sparse_index_does_not_say_which_tree_it_has(
+    git: Git, algorithm: str
+) -> None:
+    index = git.cwd / ".git/index"
+    add(git, {"a": "100644", "folder/b": "100644"})
+    tree = git.text(["write-tree"]).strip()
+    git.run(["commit", "-qm", "base"])
+    git.run(["update-index", "--split-index"])
+    data = index.read_bytes()
+    assert b"link" in data
+    assert index_trees.recorded_tree(data, algorithm) in {None, tree}
+    git.run(["update-index", "--no-split-index"])
+    git.run(["sparse-checkout", "init", "--cone", "--sparse-index"])
+    data = index.read_bytes()
+    assert b"sdir" in data
+    assert index_trees.recorded_tree(data, algorithm) in {None, tree}
