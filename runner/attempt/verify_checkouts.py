@@ -82,7 +82,8 @@ class SpareCheckouts:
         """Nothing: no checkout is used twice."""
 
     def remove(self, folder: Path) -> None:
-        self._pool.release(folder)
+        self._pool.release(folder / _PLACE)
+        self._pool.remove(folder)
 
     def prewarm(self, count: int, commit: str) -> None:
         """Make so many checkouts in the background, where that takes long."""

@@ -210,8 +210,29 @@ def _refuse_touched(git: Git) -> None:
 
     The index has the change time (ctime) of each, which no program can set back.
     """
-    if git.status(["diff-files", "--quiet"]) or git.run(["ls-files", "--others"]):
+    # Git sees no pipes, and opens one that is called .gitattributes.
+    _, special = folders_of(git.cwd)
+    if special or git.status(["diff-files", "--quiet"]):
         raise GitFailed(["diff-files"], 1, "a spare checkout was changed")
+    if git.run(["ls-files", "--others"]):
+        raise GitFailed(["ls-files"], 1, "a spare checkout was changed")
+
+
+def folders_of(checkout: Path) -> tuple[list[str], list[str]]:
+    """The checkout and every folder in it but its `.git`; and what is neither a file nor
+    a folder nor a link. OSError if a folder cannot be read.
+    """
+    folders, special = [str(checkout)], []
+    for folder in folders:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_file(follow_symlinks=False) or entry.is_symlink():
+                    continue
+                if not entry.is_dir(follow_symlinks=False):
+                    special.append(entry.path)
+                elif entry.name != ".git" or folder != folders[0]:
+                    folders.append(entry.path)
+    return folders, special
 
 
 def renew_git_directory(workspace: Workspace, base: str, branch: str) -> Git:
@@ -243,6 +264,17 @@ def reset_files(workspace: Workspace, base: str) -> Workspace:
     """
     record = _check_out(workspace.folder, base, "--reset")
     return _at(workspace, base, record)
+
+
+def write_again(workspace: Workspace) -> Workspace:
+    """Write each file of the index that is not as git wrote it. Other files stay.
+
+    To be called with a new git directory. Raises GitFailed if git cannot.
+    """
+    checkout = workspace.checkout
+    isolated_git(checkout).run(["checkout-index", "-q", "-f", "-u", "-a"])
+    record = IndexRecord.of(checkout / ".git" / "index", workspace.index)
+    return _at(workspace, workspace.base, record)
 
 
 def _at(workspace: Workspace, base: str, record: IndexRecord) -> Workspace:

@@ -1,25 +1,27 @@
-"""The workspaces of one run: created in advance while agents run, and removed in the
-background.
+"""The workspaces of one run: created in advance while agents run, and removed or made
+anew in the background.
 
 A checkout of a large repository can take longer than a task. A spare workspace is
-created from the run's head. If the head has moved when a task acquires it, only the
-files that differ are written.
+created from the run's head, or is one that has been used and is as new again. If the
+head has moved when a task acquires it, only the files that differ are written.
 """
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple
 
 from runner.attempt import workspace
 from runner.attempt.checkout_extras import with_extras
 from runner.attempt.git_directory import Seed
+from runner.attempt.recycling import NewCheckout, recycled
 from runner.attempt.workspace import Workspace
 from runner.core.errors import GitFailed
 from runner.core.folders import remove_folder
@@ -32,11 +34,6 @@ _MIN_CHECKOUT_TIME = 0.1
 _MIN_FILES = 200
 
 
-class _Spare(NamedTuple):
-    workspace: Workspace
-    branch: str
-
-
 class WorkspacePool:
     """Implements `pipeline.Workspaces`.
 
@@ -44,18 +41,27 @@ class WorkspacePool:
     """
 
     def __init__(
-        self, origin: Origin, scratch: Path, tree_of: Callable[[str], str]
+        self,
+        origin: Origin,
+        scratch: Path,
+        tree_of: Callable[[str], str],
+        most: int = 0,
     ) -> None:
         """`tree_of` returns the tree of a commit. It saves each capture a git process
-        if the answer is cached.
+        if the answer is cached. No spare is created if there are `most` workspaces,
+        those in use included; then spares come from these. 0: any number is created.
         """
         self.tree_of = tree_of
+        self._most = most or sys.maxsize
         self._origin, self._scratch = origin, scratch
         self._lock = threading.Lock()
         self._seed_lock = threading.Lock()
         self._seed: Seed | None = None
-        self._spares: list[_Spare] = []
-        self._expected = 0  # spares that exist or are being created
+        self._spares: list[Workspace] = []
+        self._expected = 0  # spares that exist or are being made
+        self._wanted = 0  # how many spares were asked for last
+        # those in use that may be spares later, by their folders
+        self._lent: dict[Path, NewCheckout] = {}
         self._counter = 0
         self._checkout_time = 0.0  # seconds that the last one took an attempt
         self._files = 0  # that the last one had
@@ -77,7 +83,12 @@ class WorkspacePool:
     ) -> Workspace:
         """A workspace of commit `base` at `folder`. Raises GitFailed if git cannot."""
         space = self.create(self._origin, base, folder, branch)
-        return with_extras(replace(space, tree=self.tree_of(base)), self._origin)
+        new = replace(space, tree=self.tree_of(base))
+        space = with_extras(new, self._origin)
+        if space is not new and (space.submodules or space.prepared):
+            with self._lock:
+                self._lent.pop(folder, None)
+        return space
 
     def create(self, origin: Origin, base: str, folder: Path, branch: str) -> Workspace:
         """The same without submodules and files of Git LFS, of a commit of this origin,
@@ -92,15 +103,26 @@ class WorkspacePool:
             space = workspace.create(origin, base, folder, branch, seed)
             self._checkout_time = time.monotonic() - start
             self._files = space.number_of_files
+        if self._is_large:
+            with suppress(OSError):
+                new = NewCheckout.of(space)
+                with self._lock:
+                    self._lent[folder] = new
         return space
+
+    @property
+    def _is_large(self) -> bool:
+        """Whether checkouts are worth a spare."""
+        is_slow = self._checkout_time > _MIN_CHECKOUT_TIME
+        return is_slow and self._files >= _MIN_FILES
 
     def _spare_at(
         self, origin: Origin, base: str, folder: Path, branch: str
     ) -> Workspace | None:
         """Move a spare workspace to `folder` and `base`; None if the pool has none."""
-        while (spare := self._next_spare(base, branch)) is not None:
-            if origin != self._origin:
-                spare = replace(spare, seed=spare.seed.borrowing(origin))
+        while (spare := self._next_spare(base)) is not None:
+            # one that was used may borrow from another
+            spare = replace(spare, seed=spare.seed.borrowing(origin))
             try:
                 return workspace.moved(spare, base, folder, branch)
             # Whatever is wrong with it: a new workspace works, or says why not.
@@ -110,50 +132,89 @@ class WorkspacePool:
         return None
 
     def ready(self, folder: Path, space: Workspace) -> None:
-        """Nothing: no workspace is used twice."""
+        """Nothing: whatever set-up brings is removed."""
 
     def release(self, folder: Path) -> None:
-        """Remove a workspace, in the background."""
+        """Make a spare of a workspace, or remove it, in the background."""
+        with self._lock:
+            new = self._lent.pop(folder, None)
+            if new is not None and self._keeps_another:
+                self._expected += 1
+                self._background.submit(self._recycle, new)
+                return
+        self.remove(folder)
+
+    @property
+    def _keeps_another(self) -> bool:
+        """Whether a workspace that is there should be a spare. Called under the lock."""
+        if self._expected < self._wanted:
+            return True
+        # More will start than there are spares: each of them is used again.
+        is_busy = 2 * self._wanted >= self._most
+        return is_busy and len(self._lent) + self._expected < self._most
+
+    def remove(self, folder: Path) -> None:
+        """Remove a folder in the background, after what was released before."""
         self._background.submit(remove_folder, folder)
 
     def prewarm(self, count: int, base: str, branch: str) -> None:
-        """Create spares of commit `base` until there are `count`.
+        """Create spares of commit `base` until there are `count`, or enough workspaces.
 
         Does nothing if a checkout is fast or small.
         """
-        if self._checkout_time <= _MIN_CHECKOUT_TIME or self._files < _MIN_FILES:
+        if not self._is_large:
             return
         with self._lock:
-            missing = max(0, count - self._expected)
+            self._wanted = count
+            room = self._most - len(self._lent) - self._expected
+            missing = max(0, min(count - self._expected, room))
             self._expected += missing
         for _ in range(missing):
             self._background.submit(self._make_spare, base, branch)
 
-    def _make_spare(self, base: str, branch: str) -> None:
+    def _recycle(self, new: NewCheckout) -> None:
+        folder = self._new_folder()
+        try:
+            spare = recycled(new)
+            if spare is not None:
+                spare.folder.rename(folder)
+                spare = replace(spare, folder=folder)
+                self._add(spare)
+                return
+        except (GitFailed, OSError):  # it is not needed: another one can be made
+            remove_folder(folder)
+        remove_folder(new.workspace.folder)
+        with self._lock:
+            self._expected -= 1
+
+    def _new_folder(self) -> Path:
         self._counter += 1
-        folder = self._scratch / f"spare-{self._counter}"
+        return self._scratch / f"spare-{self._counter}"
+
+    def _add(self, spare: Workspace) -> None:
+        with self._lock:
+            self._spares.append(spare)
+
+    def _make_spare(self, base: str, branch: str) -> None:
+        folder = self._new_folder()
         try:
             seed = self._shared_seed()
-            spare = workspace.create(self._origin, base, folder, branch, seed)
+            self._add(workspace.create(self._origin, base, folder, branch, seed))
         except (GitFailed, OSError):  # the attempt that needs one will say why
             remove_folder(folder)
             with self._lock:
                 self._expected -= 1
-            return
-        with self._lock:
-            self._spares.append(_Spare(spare, branch))
 
-    def _next_spare(self, base: str, branch: str) -> Workspace | None:
-        """A spare on that branch, preferably one that is at `base` already."""
+    def _next_spare(self, base: str) -> Workspace | None:
+        """A spare, preferably one that is at `base` already."""
         with self._lock:
-            on_branch = [spare for spare in self._spares if spare.branch == branch]
-            if not on_branch:
+            if not self._spares:
                 return None
-            at_base = [spare for spare in on_branch if spare.workspace.base == base]
-            spare = (at_base or on_branch)[0]
+            at_base = [spare for spare in self._spares if spare.base == base]
+            spare = (at_base or self._spares)[0]
             self._spares.remove(spare)
             self._expected -= 1
-            return spare.workspace
+            return spare
 
     def _shared_seed(self) -> Seed:
         with self._seed_lock:

@@ -305,7 +305,7 @@ SETTINGS = (
         "text",
         "fresh: a new checkout for each attempt; pooled: reset those of earlier attempts",
         _DECIDING,
-        meaning="`fresh`: each attempt gets a new checkout, and `setup` runs in it; "
+        meaning="`fresh`: each attempt gets a checkout as git makes it, and `setup` runs in it; "
         "`pooled`: checkouts are reset and used again, so that `setup` runs once for each "
         "of those that are in use at once ([more](#used-again-workspace-pooled)); on one "
         "machine",

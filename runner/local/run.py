@@ -303,9 +303,11 @@ class LocalRun:
         context, branch = self._context, self._lander.branch
         with (
             scratch_folder(self.journal, self.run, branch) as scratch,
-            WorkspacePool(self._repo.origin, scratch, self._repo.tree) as pool,
+            self._new_checkouts(scratch, self._settings.slots) as pool,
             self._pooled(pool, scratch) as workspaces,
-            WorkspacePool(self._repo.origin, scratch, self._repo.tree) as verify_pool,
+            self._new_checkouts(
+                scratch, self._settings.verify_concurrent
+            ) as verify_pool,
             self._verify_checkouts(verify_pool, scratch) as spares,
         ):
             self._lander.checkouts = spares
@@ -414,6 +416,11 @@ class LocalRun:
             self.journal,
             self._observer.note,
         )
+
+    def _new_checkouts(self, scratch: Path, at_once: int) -> WorkspacePool:
+        """What makes checkouts, of which so many are in use at once, and as many spare."""
+        repo = self._repo
+        return WorkspacePool(repo.origin, scratch, repo.tree, most=2 * at_once)
 
     def _pooled(
         self, pool: WorkspacePool, scratch: Path

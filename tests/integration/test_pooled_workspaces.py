@@ -97,14 +97,14 @@ def state(space: Workspace) -> State:
     found = {}
     for path in space.folder.rglob("*"):
         name = str(path.relative_to(space.folder))
-        if name in {"checkout.index", "checkout/.git/index"}:
+        if name in {"checkout.index", "new.index", "checkout/.git/index"}:
             continue
         status = path.lstat()
         content = ""
         if stat.S_ISLNK(status.st_mode):
             content = str(path.readlink())
         elif stat.S_ISREG(status.st_mode):
-            content = path.read_text()
+            content = path.read_text(errors="replace")
         found[name] = (oct(status.st_mode), content)
     found["git status"] = ("", git(space.checkout, "status", "--porcelain"))
     return found

@@ -176,7 +176,7 @@ def test_a_checkout_for_verify_in_which_an_agent_wrote_is_not_used(
         spares.prewarm(1, head)
         pool._background.submit(int).result()  # after it
         [spare] = pool._spares
-        (spare.workspace.checkout / "new").write_text("")
+        (spare.checkout / "new").write_text("")
         used = spares.create(origin, head, tmp_path / "second", 0)
     assert used.checkout.is_dir()
     assert not (used.checkout / "new").exists()

@@ -176,6 +176,20 @@ def test_a_spare_in_which_another_attempt_wrote_a_file_is_not_used(
     assert capture.capture(space).tree is None
 
 
+@pytest.mark.parametrize("path", ["pipe", "src/.gitattributes"])
+def test_a_spare_in_which_another_attempt_left_a_pipe_is_not_used(
+    pool: WorkspacePool, project: Project, tmp_path: Path, path: str
+) -> None:
+    project.write("src/a", "a\n")
+    prewarm(pool, 1, project.commit())
+    os.mkfifo(tmp_path / "scratch" / "spare-1" / "checkout" / path)
+    project.write("src/a", "b\n")
+    # git would wait at the second one
+    space = pool.acquire(project.commit(), tmp_path / "scratch" / "T", BRANCH)
+    assert not (space.checkout / path).exists()
+    assert files(space)["src/a"] == "b\n"
+
+
 def test_no_spare_is_made_where_a_checkout_is_fast(
     project: Project, tmp_path: Path
 ) -> None:

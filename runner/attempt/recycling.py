@@ -1,0 +1,94 @@
+"""Makes a checkout that has been used as git makes a new one, where that is faster.
+
+What is left of its use is removed, and each file that is not as git wrote it is written
+anew. Git knows that by the file's change time (ctime), which no program can set back.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from pathlib import Path
+from typing import NamedTuple
+
+from runner.attempt import workspace
+from runner.attempt.workspace import Workspace
+from runner.core.errors import GitFailed
+from runner.core.folders import remove_folder
+
+_BRANCH = "fanin/spare"  # until the next attempt gives it another
+# A copy of the index of a new checkout that is not in memory: set-up makes another one.
+_INDEX = "new.index"
+
+
+class _Folder(NamedTuple):
+    """What a program can change of a folder beside what is in it."""
+
+    mode: int
+    owner: int
+    group: int
+    attributes: tuple[str, ...]
+
+    @classmethod
+    def at(cls, path: str | Path) -> _Folder:
+        status = os.lstat(path)
+        names: list[str] = []
+        if hasattr(os, "listxattr") and stat.S_ISDIR(status.st_mode):
+            names = os.listxattr(path, follow_symlinks=False)
+        return cls(status.st_mode, status.st_uid, status.st_gid, tuple(sorted(names)))
+
+
+class NewCheckout(NamedTuple):
+    """A workspace as it was made, with what its folders are like then."""
+
+    workspace: Workspace
+    folder: _Folder
+    place: tuple[int, int]  # device and inode of the workspace's folder
+
+    @classmethod
+    def of(cls, space: Workspace) -> NewCheckout:
+        """To be called before anything runs there. OSError where the disk is full."""
+        if space.index_record.data is None:
+            shutil.copyfile(space.index, space.folder / _INDEX)
+        return cls(space, _Folder.at(space.checkout), _place(space.folder))
+
+
+def recycled(new: NewCheckout) -> Workspace | None:
+    """The workspace as it was when it was new; None if that cannot be had.
+
+    To be called when all programs that may have worked there have ended. Raises GitFailed
+    or OSError where git or the disk fails; then too it is to be removed.
+    """
+    space = new.workspace
+    if _place(space.folder) != new.place or not workspace.is_there(space.checkout):
+        return None
+    if space.index_record.data is None:
+        (space.folder / _INDEX).replace(space.index)
+    _remove_beside(space)
+    git = workspace.renew_git_directory(space, space.base, _BRANCH)
+    git.run(["clean", "-ffdxq"])
+    # Git neither sees nor removes pipes, and opens one that is called .gitattributes.
+    folders, special = workspace.folders_of(space.checkout)
+    if special or any(_Folder.at(path) != new.folder for path in folders):
+        return None
+    return workspace.write_again(space)
+
+
+def _place(folder: Path) -> tuple[int, int]:
+    status = folder.lstat()
+    return status.st_dev, status.st_ino
+
+
+def _remove_beside(space: Workspace) -> None:
+    """Remove what is beside the checkout and the copy of its index."""
+    kept = {space.checkout.name, space.index.name}
+    for path in space.folder.iterdir():
+        if path.name in kept:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            remove_folder(path)
+        else:
+            path.unlink()
+        if os.path.lexists(path):
+            raise GitFailed(["clean"], 1, f"{path} cannot be removed")

@@ -1,0 +1,217 @@
+"""A checkout that has been used is as a new one for the next attempt, or is not used."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from runner.attempt import capture, workspace, workspace_pool
+from runner.attempt.git_directory import Seed
+from runner.attempt.workspace import Workspace
+from runner.attempt.workspace_pool import WorkspacePool
+from runner.core.errors import GitFailed
+from runner.repo.origin import Origin, origin_of
+from tests.integration.test_pooled_workspaces import (
+    BRANCH,
+    State,
+    Work,
+    always_green,
+    change_git,
+    change_tracked,
+    hide_change_in_same_size,
+    keep_time,
+    leave_beside,
+    link_git,
+    link_top,
+    link_tracked_folder,
+    link_workspace,
+    pipes,
+    replace_git,
+    restrict,
+    set_up,
+    state,
+    swap_kinds,
+    usual_work,
+)
+from tests.support.project import Project
+
+
+@pytest.fixture(params=["index in memory", "index in a file"])
+def pool(
+    request: pytest.FixtureRequest,
+    project: Project,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[WorkspacePool]:
+    """A pool to which every checkout is large and that wants a spare."""
+    project.write(".gitignore", "node_modules/\n*.log\n")
+    for name in ("lock", "old", "src/a.py", "src/deep/b.py"):
+        project.write(name, f"{name}\n")
+    project.commit()
+    if request.param == "index in a file":
+        monkeypatch.setattr(workspace, "_MAX_INDEX_IN_MEMORY", 0)
+    monkeypatch.setattr(workspace_pool, "_MIN_CHECKOUT_TIME", -1.0)
+    monkeypatch.setattr(workspace_pool, "_MIN_FILES", 0)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+
+    def tree_of(commit: str) -> str:
+        return project.git("rev-parse", f"{commit}^{{tree}}")
+
+    with WorkspacePool(origin_of(project.root), scratch, tree_of, most=1) as pool:
+        yield pool
+
+
+@pytest.fixture
+def created(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The folders of the workspaces that have been created."""
+    folders: list[Path] = []
+    create = workspace.create
+
+    def noted(
+        origin: Origin, base: str, folder: Path, branch: str, seed: Seed | None = None
+    ) -> Workspace:
+        folders.append(folder)
+        return create(origin, base, folder, branch, seed)
+
+    monkeypatch.setattr(workspace, "create", noted)
+    return folders
+
+
+def attempt(
+    pool: WorkspacePool,
+    base: str,
+    work: Work = lambda _: None,
+    setup: Work = lambda _: None,
+) -> State:
+    """One attempt on `base`: what it found in its checkout."""
+    folder = pool._scratch / "attempt"
+    space = pool.acquire(base, folder, BRANCH)
+    pool.prewarm(1, base, BRANCH)
+    found = state(space)
+    setup(space.checkout)
+    space = capture.record_preparation(space)
+    work(space.checkout)
+    capture_of(space)
+    pool.release(folder)
+    pool._background.submit(int).result()  # after it
+    return found
+
+
+def capture_of(space: Workspace) -> None:
+    """As at the end of an attempt, as far as that is possible."""
+    with suppress(GitFailed):
+        capture.capture(space)
+
+
+USES: tuple[Work, ...] = (
+    *(usual_work, change_git, replace_git, link_git, link_tracked_folder, pipes),
+    *(swap_kinds, restrict, hide_change_in_same_size, leave_beside),
+    lambda top: os.link(top / "src/a.py", top.parent / "linked"),
+    lambda top: (top / "src/a.py").chmod(0o777),
+    lambda top: shutil.rmtree(top / "src"),
+    lambda top: keep_time(top / "README.md", always_green),
+    lambda top: os.mkfifo(top / "src/.gitattributes"),
+)
+
+
+@pytest.mark.parametrize("setup", [set_up, change_tracked])
+def test_a_used_checkout_is_as_new(
+    pool: WorkspacePool, project: Project, setup: Work
+) -> None:
+    base = project.git("rev-parse", "HEAD")
+    as_new = attempt(pool, base)
+    for work in USES:
+        if work is usual_work and setup is change_tracked:
+            continue  # both remove the same file
+        attempt(pool, base, work, setup)
+        assert attempt(pool, base) == as_new, work
+
+
+def test_a_used_checkout_is_used_again(
+    pool: WorkspacePool, project: Project, created: list[Path]
+) -> None:
+    base = project.git("rev-parse", "HEAD")
+    for _ in range(3):
+        attempt(pool, base, usual_work, set_up)
+    project.write("src/a.py", "moved on\n")
+    found = attempt(pool, project.commit())
+    assert found["checkout/src/a.py"][1] == "moved on\n"
+    assert len(created) == 1
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        link_top,
+        link_workspace,
+        shutil.rmtree,
+        lambda top: (top / "src").chmod(0o777),
+        lambda top: top.chmod(0o777),
+        lambda top: os.setxattr(top / "src", "user.note", b"x"),
+    ],
+)
+def test_a_checkout_whose_folders_were_changed_is_not_used_again(
+    pool: WorkspacePool, project: Project, work: Work, created: list[Path]
+) -> None:
+    base = project.git("rev-parse", "HEAD")
+    as_new = attempt(pool, base, work)
+    assert attempt(pool, base) == as_new
+    assert len(created) == 2
+
+
+def test_what_is_written_into_a_used_checkout_later_is_not_used(
+    pool: WorkspacePool, project: Project, created: list[Path]
+) -> None:
+    base = project.git("rev-parse", "HEAD")
+    as_new = attempt(pool, base)
+    [spare] = pool._spares
+    keep_time(spare.checkout / "README.md", lambda path: path.write_text("HELLO\n"))
+    assert attempt(pool, base) == as_new
+    assert len(created) == 2
+
+
+def test_a_checkout_with_a_submodule_is_not_used_again(
+    pool: WorkspacePool, project: Project, tmp_path: Path, created: list[Path]
+) -> None:
+    other = tmp_path / "other"
+    git = ["git", "-C", str(other)]
+    subprocess.run(["git", "init", "-q", str(other)], check=True)
+    (other / "file").write_text("x\n")
+    subprocess.run([*git, "add", "-A"], check=True)
+    subprocess.run([*git, "commit", "-qm", "x"], check=True)
+    argv = ["-c", "protocol.file.allow=always", "submodule", "--quiet", "add"]
+    project.git(*argv, str(other), "sub")
+    base = project.commit()
+    assert "checkout/sub/file" in attempt(pool, base)
+    assert [spare.folder for spare in pool._spares] == created[1:]
+    assert "checkout/sub/file" in attempt(pool, base)
+
+
+def test_no_checkout_is_made_beside_those_that_will_be_used_again(
+    pool: WorkspacePool, project: Project, created: list[Path]
+) -> None:
+    base = project.git("rev-parse", "HEAD")
+    attempt(pool, base)
+    pool.prewarm(2, base, BRANCH)
+    pool._background.submit(int).result()
+    assert len(created) == 1
+    assert len(pool._spares) == 1
+
+
+def test_a_used_checkout_is_removed_if_no_spare_is_wanted(
+    pool: WorkspacePool, project: Project
+) -> None:
+    base = project.git("rev-parse", "HEAD")
+    folder = pool._scratch / "attempt"
+    pool.acquire(base, folder, BRANCH)
+    pool.release(folder)
+    pool._background.submit(int).result()
+    assert not pool._spares
+    assert not folder.exists()
