@@ -1,17 +1,22 @@
 """Growth: what a task costs in plans of 100, 1,000 and 10,000 tasks, run to their end.
 
 Counted is processor time of `fanin run` and of all processes that it waits for, so that
-other work on the machine and a slow disk change little. The agents do next to nothing.
+other work on the machine and a slow disk change little. The agents do next to nothing,
+and the repository's own files stay as many: each attempt has a checkout of them.
+
+One case alone:  python -m benchmarks.growth rolling 1000
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import random
 import resource
 import shutil
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +27,7 @@ from benchmarks.harness import (
     Report,
     Table,
     Target,
+    as_text,
     environment,
     expect,
     folder,
@@ -34,12 +40,13 @@ BOUND = 1.5
 # Most tasks of the mix wait for one or two of the tasks shortly before them.
 _REACH, _MOST_NEEDS = 40, 2
 _SEED = 5
+_FILES = 100  # that the tasks of the mix take turns to write
 _HOURS = 6
 
 
 class Kind(NamedTuple):
     """`needs` gives the dependencies of each of so many tasks, by number; `writes`:
-    whether each agent leaves a file.
+    whether each agent writes a file.
     """
 
     needs: Callable[[int], list[list[int]]]
@@ -64,35 +71,57 @@ KINDS = {
     "mixed, a file each": Kind(mixed, writes=True),
     "independent, no change": Kind(independent, writes=False),
 }
-CASES = list(product(("rolling", "batch"), KINDS))
+SCHEDULES = ("rolling", "batch")
+CASES = list(product(SCHEDULES, KINDS))
+
+
+class Cost(NamedTuple):
+    """Of a run: processor seconds, and bytes of the repository at its end, a task."""
+
+    seconds: float
+    size: float
 
 
 def measure(effort: Effort) -> Report:
     sizes: tuple[int, ...] = SMALL_SIZES if effort.small else SIZES
     if effort.smoke:
         sizes = SMOKE_SIZES
-    report = Report("Growth")
-    rows = []
-    for schedule, name in CASES[:1] if effort.smoke else CASES:
-        with folder(effort, "growth") as where:
-            costs = [_cost(where, schedule, KINDS[name], size) for size in sizes]
-        milliseconds = [f"{cost * 1e3:.1f}" for cost in costs]
-        rows.append([f"{schedule}, {name}", *milliseconds])
-        what = f"{schedule}, {name}: the dearest ÷ the cheapest"
-        report.targets.append(Target(what, max(costs) / min(costs), BOUND))
-    columns = ["", *(f"{size:,} tasks" for size in sizes)]
-    report.tables.append(Table("Processor time a task, ms", columns, rows))
+    report = _measured(effort, CASES[:1] if effort.smoke else CASES, sizes)
     report.notes.append(
         f"Each plan runs once, from the first command to its end, with {SLOTS} slots, "
         "the start of the command and of each agent included, and with the marks and "
         "the progress file that it commits. In the mix, a task waits for up to "
-        f"{_MOST_NEEDS} of the {_REACH} before it."
+        f"{_MOST_NEEDS} of the {_REACH} before it, and writes one of {_FILES} files. The "
+        "size is that of .git at the end of the run."
     )
     return report
 
 
-def _cost(where: Path, schedule: str, kind: Kind, tasks: int) -> float:
-    """Processor seconds a task of a run of so many tasks."""
+def _measured(
+    effort: Effort, cases: Sequence[tuple[str, str]], sizes: Sequence[int]
+) -> Report:
+    """What plans of these sizes cost in each case: a schedule, and the name of a kind."""
+    report = Report("Growth")
+    times, spaces = [], []
+    for schedule, name in cases:
+        with folder(effort, "growth") as where:
+            costs = [_cost(where, schedule, KINDS[name], size) for size in sizes]
+        case, seconds = f"{schedule}, {name}", [cost.seconds for cost in costs]
+        times.append([case, *(f"{each * 1e3:.1f}" for each in seconds)])
+        spaces.append([case, *(f"{cost.size / 2**10:.1f}" for cost in costs)])
+        ratio = max(seconds) / min(seconds)
+        target = Target(f"{case}: the dearest ÷ the cheapest", ratio, BOUND)
+        report.targets.append(target)
+    columns = ["", *(f"{size:,} tasks" for size in sizes)]
+    report.tables = [
+        Table("Processor time a task, ms", columns, times),
+        Table("Size of the repository a task, KiB", columns, spaces),
+    ]
+    return report
+
+
+def _cost(where: Path, schedule: str, kind: Kind, tasks: int) -> Cost:
+    """What a run of so many tasks costs."""
     repo = where / "repo"
     _make(repo, schedule, kind, tasks)
     before = _processor_seconds()
@@ -102,9 +131,11 @@ def _cost(where: Path, schedule: str, kind: Kind, tasks: int) -> float:
     statuses = [each["status"] for each in json.loads(recorded)["tasks"].values()]
     expect(statuses.count("completed"), tasks, "completed tasks")
     files = run(["git", "ls-tree", "-r", "--name-only", "HEAD", "made/"], repo)
-    expect(len(files.splitlines()), tasks * kind.writes, "files made")
+    expect(len(files.splitlines()), min(tasks, _FILES) * kind.writes, "files made")
+    everything = (repo / ".git").rglob("*")
+    size = sum(path.stat().st_size for path in everything if path.is_file())
     shutil.rmtree(repo)
-    return seconds / tasks
+    return Cost(seconds / tasks, size / tasks)
 
 
 def _make(repo: Path, schedule: str, kind: Kind, tasks: int) -> None:
@@ -118,13 +149,14 @@ def _make(repo: Path, schedule: str, kind: Kind, tasks: int) -> None:
             "depends_on": list(map(_id, needs)),
             "allow_empty": not kind.writes,
         }
+        if kind.writes:
+            task["files"] = [f"made/{number % _FILES:02}"]
         plan.append(task)
     lines = ",\n".join(map(json.dumps, plan))
     (repo / "tasks.yml").write_text(f'{{"version": 1, "tasks": [\n{lines}\n]}}\n')
     command = ["true"]
     if kind.writes:
-        # No repository has thousands of files in one folder.
-        script = 'd=made/${FANIN_TASK%??}; mkdir -p "$d"; echo x >"$d/$FANIN_TASK"'
+        script = 'mkdir -p made; echo "$FANIN_TASK" >"made/${FANIN_TASK#T???}"'
         command = ["sh", "-c", script]
     settings = {
         "agent": {"command": command},
@@ -152,7 +184,25 @@ def _env() -> dict[str, str]:
     return environment(**who, GIT_CONFIG_NOSYSTEM="1", GIT_CONFIG_GLOBAL=os.devnull)
 
 
+def main() -> None:
+    """Run one case, and print what it costs."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.growth")
+    parser.add_argument("schedule", choices=SCHEDULES)
+    parser.add_argument("tasks", type=int, nargs="+", help="the sizes of the plans")
+    parser.add_argument("--kind", choices=KINDS, default=next(iter(KINDS)))
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="fanin-growth-") as work:
+        effort = Effort(Path(work), Path(work))
+        case = options.schedule, options.kind
+        report = _measured(effort, [case], options.tasks)
+    print(as_text(report))
+
+
 def _processor_seconds() -> float:
     """Of all processes that this one has waited for."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
+
+
+if __name__ == "__main__":
+    main()
