@@ -37,7 +37,6 @@ from runner.core.plurals import some_of
 from runner.core.result import MAX_LOG_TAIL, Failure, FailureKind, Usage
 from runner.policy import rules
 from runner.policy.redaction import Secrets
-from runner.sandbox import refusals
 from runner.sandbox.walls import Walled
 
 # What only looks at an agent's work is imported where that is done: the first agent of a
@@ -171,6 +170,8 @@ def _run_from(attempt: _Attempt, start: Start) -> AttemptOutcome:
     outcome = _judge(attempt, start, process_outcome, verdict)
     failure = outcome.failure
     if failure is not None and failure.kind is not FailureKind.QUESTION:
+        from runner.sandbox import refusals
+
         failure = refusals.explained(failure, process_outcome.tail, walled.rules)
         outcome = outcome._replace(failure=failure)
     if process_outcome.log_error is None:

@@ -14,7 +14,6 @@ from runner.attempt.slots import VARIABLE
 from runner.core.manifest import Manifest
 from runner.core.result import Failure, FailureKind
 from runner.policy.redaction import Secrets
-from runner.sandbox import refusals
 from runner.sandbox.walls import NO_WALLS, Walls
 
 LOG = "setup.log"
@@ -96,4 +95,7 @@ def run_setup(
         message=f"setup {problem}",
         log_tail=failure.log_tail,
     )
+    # Late: few commands fail.
+    from runner.sandbox import refusals
+
     return refusals.explained(failure, outcome.tail, walled.rules)

@@ -23,7 +23,6 @@ from runner.core.manifest import Manifest
 from runner.core.result import Failure, FailureKind
 from runner.policy.redaction import NONE, Secrets
 from runner.repo.origin import Origin
-from runner.sandbox import refusals
 
 
 class VerifyCommand(NamedTuple):
@@ -116,6 +115,9 @@ def _run_verify(
         message=f"verify {problem}: {verify.command}",
         log_tail=failure.log_tail,
     )
+    # Late: few commands fail.
+    from runner.sandbox import refusals
+
     failure = refusals.explained(failure, outcome.tail, walled.rules)
     return _Verified(failure, was_killed)
 

@@ -21,7 +21,6 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TypeAlias
 
@@ -265,8 +264,7 @@ def read(
     return reader.read(entry)
 
 
-@dataclass(frozen=True)
-class _Reader:
+class _Reader(NamedTuple):
     """Reads the results of one batch."""
 
     folders: _Index
@@ -338,7 +336,6 @@ def _precedence(reading: Reading) -> tuple[bool, int]:
     return True, reading.result.run_attempt
 
 
-@dataclass(frozen=True)
 class _Index:
     """The folders that may hold results.
 
@@ -347,8 +344,9 @@ class _Index:
     names.
     """
 
-    named: dict[str, list[tuple[str | None, Path]]] = field(default_factory=dict)
-    unnamed: dict[str, list[Path]] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.named: dict[str, list[tuple[str | None, Path]]] = {}
+        self.unnamed: dict[str, list[Path]] = {}
 
     @property
     def folders(self) -> list[Path]:

@@ -25,7 +25,6 @@ from runner.core.errors import (
 )
 from runner.core.events import CommitLanded
 from runner.core.result import Failure, FailureKind
-from runner.delivery.choice import is_own
 from runner.fan_in import merge_events
 from runner.local.checkout_watch import CheckoutWatch
 from runner.local.journal import Journal, WaitingWork
@@ -418,6 +417,9 @@ class BranchLander:
         )
 
     def _create_waiting_branch(self, tip: str, run: str) -> str:
+        # Late: nearly all work reaches its own branch.
+        from runner.delivery.choice import is_own
+
         # Git refuses fanin/… where a branch is named fanin.
         names = [f"fanin/{run}", f"fanin-{run}"]
         if is_own(self.branch):

@@ -39,16 +39,13 @@ from runner.plan.formats.diagnostics import (
 
 _FILES = ("sprint-status.yaml", "sprint-status.yml")
 _SECTION = "development_status"
+# Not compiled before a plan is of this format: every YAML plan asks it first.
 # `1-2-name`; projects also write `22-1a-name`, and `se1-2-name` for an epic of its own.
-_STORY = re.compile(
-    r"(?P<number>[a-z]{0,4}[0-9]{1,4}[a-z]?-[0-9]{1,4}[a-z]?)-(?P<words>.+)"
-)
-_OTHER = re.compile(r"(?:.+-)?epic-.+|.*retrospective")
-_TOP_LEVEL = re.compile(r"[^\s#]")
-_LOCATION = re.compile(r"^story_location:[ \t]*(?P<path>\S.*)$", re.MULTILINE)
-_TITLE = re.compile(
-    r"(?:story\b[\s#]*)?[0-9.\-a-z]{0,12}\s*[:.–—-]\s*(?=\S)", re.IGNORECASE
-)
+_STORY = r"(?P<number>[a-z]{0,4}[0-9]{1,4}[a-z]?-[0-9]{1,4}[a-z]?)-(?P<words>.+)"
+_OTHER = r"(?:.+-)?epic-.+|.*retrospective"
+_TOP_LEVEL = r"[^\s#]"
+_LOCATION = r"(?m)^story_location:[ \t]*(?P<path>\S.*)$"
+_TITLE = r"(?i)(?:story\b[\s#]*)?[0-9.\-a-z]{0,12}\s*[:.–—-]\s*(?=\S)"
 STATUS_WORDS: Mapping[str, StatusWord] = {
     **dict.fromkeys(["ready-for-dev", "ready", "approved"], PENDING),
     "in-progress": IN_PROGRESS,
@@ -212,7 +209,7 @@ def _section_text(text: str) -> str:
     lines = []
     is_inside = False
     for line in text.split("\n"):
-        if _TOP_LEVEL.match(line):
+        if re.match(_TOP_LEVEL, line):
             is_inside = line.startswith(f"{_SECTION}:")
         lines.append(line if is_inside else " " * len(line))
     return "\n".join(lines)
@@ -225,7 +222,7 @@ def _stories(document: YamlDocument, text: str, tree: Tree) -> Iterator[_Story]:
     files = [name for folder in folders for name in tree.list(folder)]
     by_name = {posixpath.basename(name): name for name in reversed(files)}
     for key, value in section.value:
-        if not isinstance(key, yaml.ScalarNode) or not _STORY.fullmatch(key.value):
+        if not isinstance(key, yaml.ScalarNode) or not re.fullmatch(_STORY, key.value):
             continue
         status = _status_node(value)
         if status is not None:
@@ -259,7 +256,7 @@ def _folders(path: str, text: str) -> list[str]:
     """The folders of the stories' files: beside the plan, and where it says."""
     own = posixpath.dirname(path) or "."
     folders = [own]
-    location = _LOCATION.search(text)
+    location = re.search(_LOCATION, text)
     if location is not None:
         written = location["path"].partition(" #")[0].strip().strip("\"'")
         relative = written.replace("{project-root}", "").strip("/")
@@ -277,7 +274,7 @@ def _note_others(
     for key, _ in _section(document).value:
         if key.value in keys:
             continue
-        if _OTHER.fullmatch(str(key.value)):
+        if re.fullmatch(_OTHER, str(key.value)):
             others += 1
             continue
         what = f"{str(key.value)[:60]} is not read: write  1-2-its-name: STATUS"
@@ -302,7 +299,7 @@ def _status(story: _Story, diagnostics: Diagnostics) -> StatusWord:
 
 def _text(story: _Story, tree: Tree) -> tuple[str, str]:
     """The title and the prompt of the story."""
-    match = _STORY.fullmatch(story.key)
+    match = re.fullmatch(_STORY, story.key)
     assert match is not None
     title = match["words"].replace("-", " ")
     text = tree.read(story.file) if story.file else None
@@ -320,7 +317,7 @@ def _text(story: _Story, tree: Tree) -> tuple[str, str]:
             lines.append(line)
             continue
         if heading_level(line) == 1:
-            title = _TITLE.sub("", name, count=1) or title
+            title = re.sub(_TITLE, "", name, count=1) or title
         _add_part(parts, heading, lines)
         heading, lines = name, []
     _add_part(parts, heading, lines)
