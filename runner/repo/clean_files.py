@@ -13,10 +13,11 @@ from pathlib import Path
 
 from runner.policy.change import EXECUTABLE, REGULAR, Change
 from runner.repo import index_trees
-from runner.repo.objects import Entries, object_id_of
+from runner.repo.objects import object_id_of
 
 # Bytes of all the files together; of more, git mostly knows by their times.
 _MAX_BYTES = 2**20
+_MAX_INDEX = 2**24  # bytes, of about two hundred thousand files
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe would hold us
 
 
@@ -26,14 +27,13 @@ def are_clean(
     """Whether each changed path of the work tree `folder` and its index is as it was
     before the change. False also if git should be asked.
     """
-    entries = _entries(index, algorithm)
-    if entries is None:
+    found = _read(index, _MAX_INDEX)
+    expected = {os.fsencode(change.path): change.old for change in changes}
+    if found is None or not index_trees.has_entries(found[1], algorithm, expected):
         return False
     left = _MAX_BYTES
     checked: set[Path] = set()
     for change in changes:
-        if entries.get(os.fsencode(change.path)) != change.old:
-            return False
         if change.old is None:
             continue
         if not _has_real_parents(folder, Path(change.path), checked):
@@ -46,11 +46,6 @@ def are_clean(
         if change.old != (mode, object_id_of("blob", data, algorithm)):
             return False
     return True
-
-
-def _entries(index: Path, algorithm: str) -> Entries | None:
-    found = _read(index, index_trees.MAX_INDEX)
-    return index_trees.read_index(found[1], algorithm) if found else None
 
 
 def _has_real_parents(folder: Path, path: Path, checked: set[Path]) -> bool:

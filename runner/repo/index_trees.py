@@ -1,5 +1,5 @@
-"""The trees of an index without a process: of a small one they are made, of a large one
-its own record is read.
+"""Reads an index without a process: all of a small one, of a large one a few entries and
+its own record of its tree.
 
 The format is that of Documentation/gitformat-index: a header, then entries that are padded
 to eight bytes.
@@ -9,15 +9,20 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping, Sequence
 
-from runner.repo.objects import FOLDER, Entries, encode_tree, object_id_of
+from runner.repo.objects import FOLDER, Entries, Entry, encode_tree, object_id_of
 
 # Bytes, of about two thousand files. For more, git is faster.
 MAX_INDEX = 2**18
+# Bytes of a large index that are searched for new files. For more, git is faster.
+_MAX_SEARCHED = 2**24
 _HEADER = b"DIRC\0\0\0\2"
 _MODE, _ID = 24, 40  # where an entry has its mode and its object id
 _STAGE_OR_EXTENDED, _NAME_LENGTH = 0x7000, 0xFFF  # bits of its flags
 _SPARSE_FOLDER = 0o40000
+# The extensions of an index that is split, or has folders in place of their files.
+_INCOMPLETE = (b"link\0", b"sdir\0\0\0\0")
 _TREE = b"TREE"  # the extension with the trees that git has written of the index
 # of its first entry, the whole index: no path, the number of files, that of folders
 _WHOLE = re.compile(rb"\0([0-9]+) [0-9]+\n")
@@ -49,6 +54,58 @@ def read_index(data: bytes, algorithm: str) -> Entries | None:
         entries[data[name : name + length]] = (f"{mode:o}", object_id)
         start += (name - start + length + 8) // 8 * 8
     return entries
+
+
+def has_entries(
+    data: bytes, algorithm: str, expected: Mapping[bytes, Entry | None]
+) -> bool:
+    """Whether the index has just these entries at these paths, None for no entry. False
+    also if git should be asked.
+    """
+    if len(data) <= MAX_INDEX:
+        entries = read_index(data, algorithm)
+        if entries is None:
+            return False
+        return all(entries.get(path) == entry for path, entry in expected.items())
+    if not data.startswith(_HEADER):
+        return False
+    new = [path for path, entry in expected.items() if entry is None]
+    if len(new) * len(data) > _MAX_SEARCHED or not _are_absent(data, new):
+        return False
+    start = 12
+    # an index is in this order
+    for path, entry in sorted(expected.items()):
+        if entry is not None:
+            end = _end_of_entry(data, start, path, entry)
+            if end is None:
+                return False
+            start = end
+    return True
+
+
+def _are_absent(data: bytes, paths: Sequence[bytes]) -> bool:
+    """Whether a large index surely has none of the paths, at no stage of a merge."""
+    if paths and any(extension in data for extension in _INCOMPLETE):
+        return False
+    return not any(path + b"\0" in data for path in paths)
+
+
+def _end_of_entry(data: bytes, start: int, path: bytes, entry: Entry) -> int | None:
+    """Where the path ends in the entry; None if a large index has no such entry without
+    flags behind `start`.
+    """
+    mode, object_id = entry
+    if len(path) >= _NAME_LENGTH:
+        return None
+    text = bytes.fromhex(object_id) + len(path).to_bytes(2, "big") + path + b"\0"
+    found = data.find(text, start)
+    if found < 0:
+        return None
+    # The text may be in the name of another file, but a mode has zeros, which no name has.
+    begin = found - _ID + _MODE
+    if data[begin : begin + 4] != int(mode, 8).to_bytes(4, "big"):
+        return None
+    return found + len(text)
 
 
 def recorded_tree(data: bytes, algorithm: str) -> str | None:

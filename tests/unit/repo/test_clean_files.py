@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from runner.policy.change import Change
-from runner.repo import clean_files, work_tree
+from runner.repo import clean_files, index_trees, work_tree
 from runner.repo.command import Git, isolated_git
 from runner.repo.repository import Repository
 
@@ -48,6 +48,14 @@ class Tree:
     def dirty(self) -> list[str]:
         paths = [change.path for change in self.changes]
         return work_tree.dirty_paths(self.repo, self.root, paths)
+
+
+@pytest.fixture(autouse=True, params=["small", "large"])
+def index_size(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The index is read as a small one and as a large one."""
+    if request.param == "large":
+        monkeypatch.setattr(index_trees, "MAX_INDEX", 0)
+    return str(request.param)
 
 
 @pytest.fixture
@@ -157,4 +165,10 @@ def test_git_is_asked_about_what_is_large_and_about_an_index_that_it_alone_reads
     assert tree.dirty == []
     (tree.root / ".git/index").unlink()
     os.mkfifo(tree.root / ".git/index")
+    assert not tree.is_clean()
+
+
+def test_an_edit_that_git_was_told_to_overlook_is_left_to_git(tree: Tree) -> None:
+    tree.git.run(["update-index", "--assume-unchanged", "a"])
+    _edit(tree.root)
     assert not tree.is_clean()

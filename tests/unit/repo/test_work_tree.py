@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from runner.core.errors import EnvironmentBroken, UsageProblem
-from runner.repo import work_tree
+from runner.repo import index_trees, work_tree
 from runner.repo.command import Git, isolated_git
 from runner.repo.landing import Landing
 from runner.repo.ref_update import Outcome, Reason, RefUpdate
@@ -124,9 +124,12 @@ def test_an_untracked_file_in_the_way_is_an_obstacle(landing: Repo) -> None:
     assert landing.files() == {**OLD, "added": "mine\n"}
 
 
+@pytest.mark.parametrize("index", ["small", "large"])
 def test_a_landing_asks_only_about_its_own_files_what_is_not_committed(
-    landing: Repo, monkeypatch: pytest.MonkeyPatch
+    landing: Repo, index: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if index == "large":
+        monkeypatch.setattr(index_trees, "MAX_INDEX", 0)
     git_calls: list[list[str]] = []
     run = Git.run
 
