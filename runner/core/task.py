@@ -449,13 +449,9 @@ class Plan(NamedTuple):
     parts: tuple[PlanPart, ...] = ()
 
     @property
-    def owners(self) -> dict[str, Owner]:
+    def owners(self) -> Mapping[str, Owner]:
         """Task id → its owner, if the plan is made of several."""
-        owners = {}
-        for part in self.parts:
-            for own_id, task_id in part.ids.items():
-                owners[task_id] = Owner(part.progress_name, own_id)
-        return owners
+        return _owners_of(self.parts) if self.parts else {}
 
     @property
     def full_names(self) -> dict[str, str]:
@@ -481,6 +477,23 @@ class Plan(NamedTuple):
     def task(self, task_id: str) -> Task | None:
         """The task with this id; None if the plan has no such task."""
         return index_of(self.tasks).by_id.get(task_id)
+
+
+# Of the parts that were asked for last: a run asks at each landing.
+_last_owners: tuple[Sequence[PlanPart], Mapping[str, Owner]] | None = None
+
+
+def _owners_of(parts: Sequence[PlanPart]) -> Mapping[str, Owner]:
+    global _last_owners
+    last = _last_owners
+    if last is None or last[0] is not parts:
+        owners = {
+            task_id: Owner(part.progress_name, own_id)
+            for part in parts
+            for own_id, task_id in part.ids.items()
+        }
+        _last_owners = last = parts, owners
+    return last[1]
 
 
 class TaskIndex(NamedTuple):

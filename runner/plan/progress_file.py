@@ -241,14 +241,44 @@ def _may_follow(document: ProgressFile, plan: str, folder: str) -> bool:
     return bool(folder) and was.startswith(inside) and plan.startswith(inside)
 
 
+class _Entry(NamedTuple):
+    """A record as the file has it, and what that says: whose it is, None if the file names
+    no plan, and the record without that.
+    """
+
+    in_file: Record
+    owner: Owner | None
+    record: Record
+
+
+# The entries of the last file of several plans, or of another plan than the file's, by
+# its plan and their ids there: most records are in the next file too.
+_last_entries: tuple[str, Mapping[str, _Entry]] = "", {}
+
+
 def _entries(document: ProgressFile) -> Iterator[tuple[str, Owner | None, Record]]:
     """Each record with its id in the file and its owner; None if the file has none."""
-    default = None if plan_paths.is_several(document.plan) else document.plan
+    global _last_entries
+    plan, before = _last_entries
+    if plan != document.plan:
+        before = {}
+    after: dict[str, _Entry] = {}
     for task_id, record in [*document.tasks.items(), *document.others.items()]:
-        plan = record.plan or default
-        owner = Owner(plan, record.own_id or task_id) if plan else None
-        plain = record.model_copy(update={"plan": None, "own_id": None})
-        yield task_id, owner, plain
+        entry = before.get(task_id)
+        if entry is None or entry.in_file is not record:
+            entry = _entry(document.plan, task_id, record)
+        after[task_id] = entry
+        yield task_id, entry.owner, entry.record
+    _last_entries = document.plan, after
+
+
+def _entry(file_plan: str, task_id: str, record: Record) -> _Entry:
+    plan = record.plan
+    if plan is None and not plan_paths.is_several(file_plan):
+        plan = file_plan
+    owner = Owner(plan, record.own_id or task_id) if plan else None
+    plain = record.model_copy(update={"plan": None, "own_id": None})
+    return _Entry(record, owner, plain)
 
 
 def _of_several(progress: Progress, document: ProgressFile) -> Progress:

@@ -10,6 +10,7 @@ from functools import wraps
 from typing import Any
 
 import pytest
+import yaml
 
 from runner.plan import progress_file
 from runner.plan.progress import Progress
@@ -28,6 +29,7 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         (Record, "__eq__"),
         (progress_file, "_record_in"),
         (progress_file, "_text"),
+        (progress_file, "_entry"),
     ]:
         monkeypatch.setattr(owner, name, _counted(getattr(owner, name), name, counts))
     return counts
@@ -44,9 +46,15 @@ def _counted(
     return counted
 
 
-@pytest.mark.parametrize("schedule", ["rolling", "batch"])
+def _task(task_id: str) -> dict[str, object]:
+    return {"id": task_id, "title": task_id, "allow_empty": True}
+
+
+@pytest.mark.parametrize(
+    ("schedule", "plans"), [("rolling", 1), ("batch", 1), ("batch", 2)]
+)
 def test_what_is_done_with_records_grows_with_the_tasks_alone(
-    project: Project, counts: Counter[str], schedule: str
+    project: Project, counts: Counter[str], schedule: str, plans: int
 ) -> None:
     settings = {
         "agent": {"command": ["true"]},
@@ -56,8 +64,14 @@ def test_what_is_done_with_records_grows_with_the_tasks_alone(
     }
     seen = {}
     for size in (SMALL, LARGE):
-        tasks = [{"id": f"S{size}-{n}", "allow_empty": True} for n in range(size)]
-        project.plan(tasks, progress=f"progress-{size}.json", **settings)
+        tasks = [_task(f"S{size}-{number}") for number in range(size)]
+        first, others = tasks[: size // plans], tasks[size // plans :]
+        names = ["tasks.yml"]
+        if others:
+            names.append("others.yml")
+            text = yaml.safe_dump({"version": 1, "tasks": others})
+            project.write("others.yml", text)
+        project.plan(first, plan=names, progress=f"{size}.json", **settings)
         counts.clear()
         project.run()
         seen[size] = dict(counts)
