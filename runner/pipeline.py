@@ -29,6 +29,7 @@ from runner.attempt import included_files, workspace
 from runner.attempt.attempt import AttemptOutcome, execute_attempt
 from runner.attempt.checkout_extras import with_extras
 from runner.attempt.context import AttemptContext
+from runner.attempt.slots import Slot
 from runner.attempt.workspace import Workspace
 from runner.config.settings import FILE, Settings
 from runner.core import plan_paths, result_folder
@@ -208,14 +209,16 @@ def run_task(
     scratch: Path,
     attempt_context: AttemptContext,
     workspaces: Workspaces | None = None,
+    slot: Slot | None = None,
 ) -> Result:
     """Run one attempt and write its result folder below `results`.
 
     A failure is a value, never an exception. The workspace is made below `scratch`.
+    `slot` is one that the caller has taken for it.
     """
     if workspaces is None:
         workspaces = FreshWorkspaces(origin)
-    with attempt_context.slots.take() as slot:
+    with slot or attempt_context.slots.take() as slot:
         context = replace(attempt_context, slot=slot.number)
         on_agent_exit = attempt_context.on_agent_exit
         if on_agent_exit is not None:

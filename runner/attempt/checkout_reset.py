@@ -42,6 +42,10 @@ class ReadyCheckout(NamedTuple):
     def folder(self) -> Path:
         return self.workspace.folder
 
+    def with_seed_of(self, space: Workspace) -> ReadyCheckout:
+        """The same, which borrows where that workspace does."""
+        return self._replace(workspace=replace(self.workspace, seed=space.seed))
+
 
 def record(space: Workspace) -> ReadyCheckout | None:
     """Record a checkout after set-up, before the agent starts; None if it could not be

@@ -165,6 +165,23 @@ class PooledWorkspaces:
             self._new.release(idle.folder)
         return ready
 
+    def settled(self, folder: Path, space: Workspace) -> Workspace:
+        """The workspace that `acquire_from` gave for `folder`, whose commit the
+        repository has by now.
+        """
+        with self._lock:
+            lent = self._lent[folder]
+        space = self._new.settled(lent.folder, space)
+        if lent.ready is not None:
+            lent.ready = lent.ready.with_seed_of(space)
+        return space
+
+    def note_extras(self, folder: Path, space: Workspace) -> None:
+        """As `WorkspacePool.note_extras`."""
+        with self._lock:
+            lent = self._lent[folder]
+        self._new.note_extras(lent.folder, space)
+
     def ready(self, folder: Path, space: Workspace) -> None:
         """Record the workspace that `folder` was acquired for, as set-up left it."""
         if space.is_ready:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,6 +53,10 @@ class NewCheckout(NamedTuple):
         if space.index_record.data is None:
             shutil.copyfile(space.index, space.folder / _INDEX)
         return cls(space, _Folder.at(space.checkout), _place(space.folder))
+
+    def with_seed_of(self, space: Workspace) -> NewCheckout:
+        """The same, which borrows where that workspace does."""
+        return self._replace(workspace=replace(self.workspace, seed=space.seed))
 
 
 def recycled(new: NewCheckout) -> Workspace | None:

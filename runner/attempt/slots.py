@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from types import TracebackType
 
 # The variable with the number, for setup, agent and verify.
@@ -17,11 +17,15 @@ class Slots:
         self._lock = threading.Lock()
         self._taken: set[int] = set()
 
-    def take(self, preferred: Iterable[int] = ()) -> Slot:
-        """The first of the preferred numbers that is free, or the smallest free one."""
+    def take(
+        self, preferred: Iterable[int] = (), avoided: Collection[int] = ()
+    ) -> Slot:
+        """The first of the preferred numbers that is free, or the smallest free one that
+        is not to be avoided.
+        """
         with self._lock:
             number = 0
-            while number in self._taken:
+            while number in self._taken or number in avoided:
                 number += 1
             number = next(
                 (each for each in preferred if each not in self._taken), number

@@ -145,7 +145,7 @@ def verify_commit(
     that a signal ends, as where memory runs out, is run once more.
     """
     checkouts = checkouts or NewCheckouts()
-    with context.slots.take(checkouts.slots) as slot:
+    with context.slots.take(checkouts.slots, checkouts.avoided) as slot:
         context = replace(context, slot=slot.number)
         run = partial(
             _verify_commit,

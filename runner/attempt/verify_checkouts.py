@@ -31,6 +31,11 @@ class VerifyCheckouts(Protocol):
         """The numbers of the slots for which there are checkouts already."""
         ...
 
+    @property
+    def avoided(self) -> Collection[int]:
+        """The numbers of slots that somebody else needs sooner."""
+        ...
+
     def create(self, origin: Origin, commit: str, folder: Path, slot: int) -> Workspace:
         """A workspace of the commit for the run of verify in `folder`. Raises GitFailed
         if git cannot.
@@ -52,6 +57,7 @@ class NewCheckouts:
     """Implements `VerifyCheckouts`: all is done when it is asked for."""
 
     slots: tuple[int, ...] = ()
+    avoided: tuple[int, ...] = ()
 
     def create(
         self, origin: Origin, commit: str, folder: Path, _slot: int
@@ -69,6 +75,7 @@ class SpareCheckouts:
     """Implements `VerifyCheckouts` by a pool that is used for nothing else."""
 
     slots: tuple[int, ...] = ()
+    avoided: tuple[int, ...] = ()
 
     def __init__(self, pool: WorkspacePool) -> None:
         self._pool = pool
@@ -93,13 +100,25 @@ class SpareCheckouts:
 class PooledCheckouts:
     """Implements `VerifyCheckouts` by checkouts that are used again."""
 
-    def __init__(self, pool: WorkspacePool, pooled: PooledWorkspaces) -> None:
-        """`pooled` makes new ones by `pool`, and both are used for nothing else."""
-        self._pool, self._pooled = pool, pooled
+    def __init__(
+        self,
+        pool: WorkspacePool,
+        pooled: PooledWorkspaces,
+        agents: WorkspacePool | PooledWorkspaces,
+    ) -> None:
+        """`pooled` makes new ones by `pool`, and both are used for nothing else. `agents`
+        has the checkouts of the attempts.
+        """
+        self._pool, self._pooled, self._agents = pool, pooled, agents
 
     @property
     def slots(self) -> tuple[int, ...]:
         return self._pooled.idle_slots
+
+    @property
+    def avoided(self) -> tuple[int, ...]:
+        # The next attempts use the checkouts that are there for these.
+        return self._agents.idle_slots
 
     def create(self, origin: Origin, commit: str, folder: Path, slot: int) -> Workspace:
         place = folder / _PLACE

@@ -31,7 +31,7 @@ from runner.policy.redaction import Secrets
 from runner.repo import diff, loose_objects, pack_writer, secret_search
 from runner.repo.batch_process import ObjectReader
 from runner.repo.command import TIME_LIMIT, Git, isolated_git
-from runner.repo.origin import Origin
+from runner.repo.origin import Origin, alternates
 
 _MAX_INDEX_BYTES = 2**30
 # Bytes of what git prints about a result. A list of a million paths has a tenth of it; a
@@ -203,6 +203,25 @@ def moved(workspace: Workspace, base: str, folder: Path, branch: str) -> Workspa
     if base != workspace.base:
         record = _check_out(folder, base)
     return _at(workspace, base, record)
+
+
+def borrowing(workspace: Workspace, origin: Origin) -> Workspace:
+    """The workspace with another origin, which has its commit too. What set-up has made
+    of the git directory stays.
+    """
+    seed = workspace.seed.borrowing(origin)
+    file = workspace.checkout / ".git" / "objects" / "info" / "alternates"
+    data = read_regular(file)
+    if data is None:
+        raise GitFailed(["init"], 128, f"set-up has removed {file}")
+    data = data.replace(alternates(workspace.seed.objects), alternates(seed.objects))
+    try:
+        copy = file.with_name(f"alternates-{token_hex(8)}")
+        copy.write_bytes(data)
+        copy.replace(file)
+    except OSError as error:
+        raise GitFailed(["init"], 128, str(error)) from None
+    return replace(workspace, seed=seed)
 
 
 def _refuse_touched(git: Git) -> None:

@@ -85,10 +85,36 @@ class WorkspacePool:
         space = self.create(self._origin, base, folder, branch)
         new = replace(space, tree=self.tree_of(base))
         space = with_extras(new, self._origin)
-        if space is not new and (space.submodules or space.prepared):
+        if space is not new:
+            self.note_extras(folder, space)
+        return space
+
+    def note_extras(self, folder: Path, space: Workspace) -> None:
+        """The new workspace has submodules or files of Git LFS now, as the case may be;
+        then it is no spare later.
+        """
+        if space.submodules or space.prepared:
             with self._lock:
                 self._lent.pop(folder, None)
-        return space
+
+    @property
+    def idle_slots(self) -> tuple[int, ...]:
+        """None: a workspace is for any slot."""
+        return ()
+
+    def acquire_from(
+        self, origin: Origin, base: str, folder: Path, branch: str, _slot: int = 0
+    ) -> Workspace:
+        """As `create`."""
+        return self.create(origin, base, folder, branch)
+
+    def settled(self, folder: Path, space: Workspace) -> Workspace:
+        """The workspace of another origin's commit, which the pool's own has by now."""
+        space = workspace.borrowing(space, self._origin)
+        with self._lock:
+            if folder in self._lent:
+                self._lent[folder] = self._lent[folder].with_seed_of(space)
+        return replace(space, tree=self.tree_of(space.base))
 
     def create(self, origin: Origin, base: str, folder: Path, branch: str) -> Workspace:
         """The same without submodules and files of Git LFS, of a commit of this origin,

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runner import pipeline
+from runner.attempt import preparation
 from runner.attempt.reports import AttemptReports
 from runner.core.result import Failure, Result
 from runner.local.observer import log_path
 
 if TYPE_CHECKING:
+    from runner.attempt.early_workspaces import EarlyWorkspace
     from runner.core.manifest import BatchEntry, Manifest
     from runner.local.context import RunContext
     from runner.pipeline import Workspaces
@@ -60,18 +62,24 @@ class AttemptRunner:
         *,
         agent_exited: Callable[[], object] | None = None,
         before_result: Callable[[], object] = do_nothing,
+        early: EarlyWorkspace | None = None,
     ) -> Result | None:
         """Run one attempt to its end; None without running it if the run is to stop.
 
         `agent_exited` is called when the attempt's programs have ended and its work is
-        still to be captured, unless it is None; `before_result` before its result is written.
+        still to be captured, unless it is None; `before_result` before its result is
+        written. `early` is the workspace to run it in, if one is being prepared for it.
         """
         context = self._context
         if context.draining.is_set():
             return None
         watch = context.lander.watch
         with watch.attempt(manifest.batch, entry.task.id, entry.attempt):
-            return self._run(manifest, entry, agent_exited, before_result)
+            return self._run(manifest, entry, agent_exited, before_result, early)
+
+    def has_own_walls(self, task_id: str) -> bool:
+        """Whether the task's programs have other walls than those of the run."""
+        return task_id in self._walls_of_tasks
 
     def _run(
         self,
@@ -79,11 +87,17 @@ class AttemptRunner:
         entry: BatchEntry,
         agent_exited: Callable[[], object] | None,
         before_result: Callable[[], object],
+        early: EarlyWorkspace | None,
     ) -> Result:
         context = self._context
         reports = AttemptReports(
             context.observer.observe, manifest.batch, entry, log_path(manifest, entry)
         )
+        place: dict[str, object] = {"workspaces": self._workspaces}
+        if early is not None:
+            folder = context.results_folder(manifest) / entry.folder
+            early.begin(folder / preparation.LOG, context.report_set_up)
+            place = {"workspaces": early, "slot": early.slot}
         result = self._run_task(
             manifest,
             entry,
@@ -105,7 +119,7 @@ class AttemptRunner:
                     entry.task.id, context.attempt_context.walls
                 ),
             ),
-            workspaces=self._workspaces,
+            **place,
         )
         context.lander.seals.add(manifest.batch, entry, result)
         reports.ended(result)

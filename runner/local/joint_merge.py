@@ -49,6 +49,13 @@ class MergedResult(NamedTuple):
     snapshot: Snapshot
 
 
+class Candidate(NamedTuple):
+    """A head that is being verified; `manifest` is the last batch in it."""
+
+    manifest: Manifest
+    snapshot: Snapshot
+
+
 class _Run(NamedTuple):
     """The batches of a tree that is being verified, none for the head alone; and what
     ends that.
@@ -117,6 +124,15 @@ class JointMerge:
     def batches(self) -> set[str]:
         """Those that were added and are not taken."""
         return {each.manifest.batch for each in self._chain}
+
+    @property
+    def candidates(self) -> list[Candidate]:
+        """What the head may become, the last one with all that was added; none where
+        something is at fault.
+        """
+        if self._search.is_splitting or self._search.guilty:
+            return []
+        return [Candidate(each.manifest, each.snapshot) for each in self._chain]
 
     def has_room_for(self, manifest: Manifest) -> bool:
         """Whether the result can be verified now, on top of what is being verified."""
@@ -356,6 +372,11 @@ class VerifiedMerge:
     def batches(self) -> set[str]:
         """As `JointMerge.batches`."""
         return self._joint.batches
+
+    @property
+    def candidates(self) -> list[Candidate]:
+        """As `JointMerge.candidates`."""
+        return self._joint.candidates
 
     def close(self) -> None:
         """End what still runs, and leave no quarantine behind."""

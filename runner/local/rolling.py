@@ -7,7 +7,8 @@ is free, and its result is merged at once onto the run's own head, a ref of this
 Writing to the disk is slow, so results that are merged one after another are made
 durable together, and a batch is made durable while its agent works. Verifying takes
 longer still: it has a thread of its own, and tasks start meanwhile from the head that
-was verified last. Merged work lands
+was verified last. For those that become ready if it is green, workspaces are prepared
+while it runs; no agent starts in one before (`early_workspaces`). Merged work lands
 on the branch as one commit when no task runs, at the latest after `max_concurrent`
 accepted results (`landing_queue`). After a crash, accepted and open batches are merged
 again from their result folders.
@@ -25,10 +26,12 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, NamedTuple
 
 from runner import pipeline
+from runner.attempt.early_workspaces import EarlyWorkspaces, Preparation
 from runner.core.errors import InvalidInput
 from runner.core.plurals import pluralize
 from runner.core.result import FailureKind, Result
 from runner.local.joint_merge import (
+    Candidate,
     MergedResults,
     VerifiedMerge,
     adopt,
@@ -40,6 +43,7 @@ from runner.local.run_head import RunHead
 from runner.schedule.ready_queue import ReadyQueue
 
 if TYPE_CHECKING:
+    from runner.attempt.early_workspaces import EarlyWorkspace
     from runner.attempt.pooled_workspaces import PooledWorkspaces
     from runner.attempt.verify_checkouts import PooledCheckouts, SpareCheckouts
     from runner.attempt.workspace_pool import WorkspacePool
@@ -117,6 +121,16 @@ class RollingSchedule:
         self._unmerged = MergeQueue(context)
         # the merge of those that are being verified
         self._verifying: VerifiedMerge | None = None
+        # for tasks that become ready if verify is green
+        self._early = EarlyWorkspaces(
+            workspaces,
+            context.repo.origin,
+            scratch,
+            context.attempt_context,
+            context.settings.slots,
+        )
+        # the commit and the number of free slots that it was last looked at for
+        self._prepared_for: tuple[str, int] | None = None
         # Of the run so far: a batch's number is used once.
         self.rounds = rounds
         self._earlier_landings = landings
@@ -146,6 +160,7 @@ class RollingSchedule:
             while True:
                 with self._head.passes_errors():
                     self._start_ready_tasks(agent_pool)
+                    self._prepare_early()
                 self._head.record(lands_now=self._may_land)
                 if not self._running and self._verifying is None:
                     if self._land_everything(landing_pool):
@@ -203,10 +218,13 @@ class RollingSchedule:
 
     @contextmanager
     def _ends_merge(self) -> Iterator[None]:
-        """Leave no quarantine behind, whatever ends the run."""
+        """Leave no quarantine behind, nor a workspace that no attempt has claimed,
+        whatever ends the run.
+        """
         try:
             yield
         finally:
+            self._early.close()
             if self._verifying is not None:
                 self._verifying.close()
 
@@ -234,6 +252,7 @@ class RollingSchedule:
                 manifest,
                 agent_exited,
                 self._head.recorded,
+                self._claim_early(manifest),
             )
             attempt.add_done_callback(partial(self._report_done, manifest))
 
@@ -324,6 +343,7 @@ class RollingSchedule:
         manifest: Manifest,
         agent_exited: Callable[[], object] | None,
         head_recorded: Future[None],
+        early: EarlyWorkspace | None,
     ) -> Result | None:
         """Open the batch and run its attempt.
 
@@ -331,14 +351,74 @@ class RollingSchedule:
         would be useless after a power failure. The agent need not wait for that, because
         it would not survive the power failure either.
         """
-        self._context.journal.open(manifest)
-        return self._attempts.run(
-            manifest,
-            manifest.entries[0],
-            agent_exited=agent_exited,
-            # the base, and the journal's event about it
-            before_result=head_recorded.result,
-        )
+        try:
+            self._context.journal.open(manifest)
+            return self._attempts.run(
+                manifest,
+                manifest.entries[0],
+                agent_exited=agent_exited,
+                # the base, and the journal's event about it
+                before_result=head_recorded.result,
+                early=early,
+            )
+        finally:
+            if early is not None:  # in case it has not run
+                early.give_up()
+
+    # -- prepare workspaces while verify runs --
+
+    def _claim_early(self, manifest: Manifest) -> EarlyWorkspace | None:
+        """The workspace that is being prepared for such a batch, if there is one."""
+        entry = manifest.entries[0]
+        if self._attempts.has_own_walls(entry.task.id):
+            return None
+        branch = pipeline.branch_of(entry.folder)
+        return self._early.claim(Preparation.of(manifest, manifest.base, branch))
+
+    def _prepare_early(self) -> None:
+        """Prepare workspaces for the tasks that can start if verify is green, and give up
+        those for what it does not verify any more.
+        """
+        candidates: list[Candidate] = []
+        if self._verifying is not None and self._may_prepare:
+            candidates = self._verifying.candidates
+        self._early.keep([each.snapshot.commit for each in candidates])
+        if candidates:
+            self._prepare_for(candidates[-1])
+
+    @property
+    def _may_prepare(self) -> bool:
+        """Whether more tasks may start, as far as that is known before they are ready."""
+        context = self._context
+        if self._stop_reason is not None or self._invalid is not None:
+            return False
+        if context.draining.is_set() or context.must_change_files:
+            return False
+        if self._account.is_paused or self._has_work_for_last_landing:
+            return False
+        budget = self._account.reserve(list(self._running.values()))
+        return budget.affordable(1) > 0
+
+    def _prepare_for(self, candidate: Candidate) -> None:
+        """Prepare as many workspaces as there are free slots, and tasks for them."""
+        assert self._verifying is not None
+        commit = candidate.snapshot.commit
+        working = self._running.keys() - self._exited.keys() - self._in_verify
+        free = self._account.slots - len(working)
+        if (commit, free) == self._prepared_for or free <= len(self._early):
+            return
+        self._prepared_for = (commit, free)
+        branch = pipeline.branch_of("000")
+        wanted = Preparation.of(candidate.manifest, commit, branch)
+        if wanted is None or candidate.snapshot.problems:
+            return
+        unverified = self._running.keys() - self._in_verify
+        running = [_task(self._running[batch]) for batch in sorted(unverified)]
+        queue = self._ready.copy()
+        queue.sync(candidate.snapshot, [task.id for task in running])
+        tasks = queue.pick(free, running)
+        for _ in tasks[len(self._early) :]:
+            self._early.prepare(wanted, self._verifying.quarantine.folder)
 
     # -- take in what has happened --
 
@@ -456,7 +536,8 @@ class RollingSchedule:
             self._take_in(verifying.quarantine, merged)
         if verifying.is_over:
             self._verifying = None
-            verifying.close()
+            # Workspaces may be made of the objects in its quarantine.
+            self._early.when_at_rest(verifying.close)
 
     def _take_in(self, quarantine: Quarantine, merged: MergedResults) -> None:
         """Take over what was merged in the quarantine, and account for it."""

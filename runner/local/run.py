@@ -308,7 +308,7 @@ class LocalRun:
             self._new_checkouts(
                 scratch, self._settings.verify_concurrent
             ) as verify_pool,
-            self._verify_checkouts(verify_pool, scratch) as spares,
+            self._verify_checkouts(verify_pool, scratch, workspaces) as spares,
         ):
             self._lander.checkouts = spares
             self._report_start(snapshot)
@@ -434,9 +434,14 @@ class LocalRun:
 
     @contextmanager
     def _verify_checkouts(
-        self, pool: WorkspacePool, scratch: Path
+        self,
+        pool: WorkspacePool,
+        scratch: Path,
+        workspaces: WorkspacePool | PooledWorkspaces,
     ) -> Iterator[SpareCheckouts | PooledCheckouts]:
-        """What gives verify its checkouts, which `pool` makes."""
+        """What gives verify its checkouts, which `pool` makes; `workspaces` are those of
+        the attempts.
+        """
         if self._settings.workspace != "pooled":
             yield SpareCheckouts(pool)
             return
@@ -444,7 +449,7 @@ class LocalRun:
 
         setup = self._settings.setup
         with PooledWorkspaces(pool, scratch, setup, name="verified") as pooled:
-            yield PooledCheckouts(pool, pooled)
+            yield PooledCheckouts(pool, pooled, workspaces)
 
     def _waiting(self) -> WaitingWork | None:
         """This run's work, if it could not reach its branch."""

@@ -17,6 +17,13 @@ def test_the_smallest_free_number_is_given() -> None:
     assert slots.take().number == 3
 
 
+def test_a_preferred_number_is_given_where_it_is_free_and_no_avoided_one() -> None:
+    slots = Slots()
+    assert slots.take(preferred=(2, 1)).number == 2
+    assert slots.take(preferred=(2, 1)).number == 1
+    assert slots.take(preferred=(2, 1), avoided=(0, 3)).number == 4
+
+
 def test_a_slot_that_is_released_twice_does_not_free_its_number_for_two() -> None:
     slots = Slots()
     with slots.take() as first:
