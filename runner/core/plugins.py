@@ -6,10 +6,10 @@ Most have no entry point that fanin asks for, and that is soon seen.
 
 from __future__ import annotations
 
+import os
 import sys
 from functools import cache
 from importlib.machinery import PathFinder
-from pathlib import Path
 
 
 def may_have_entry_points(group: str) -> bool:
@@ -23,12 +23,13 @@ def may_have_entry_points(group: str) -> bool:
     return any(_may_have(entry, group) for entry in sys.path)
 
 
+# Paths are texts: there may be hundreds, and a Path takes as long as the file's reading.
 @cache
-def _may_have(path: str, group: str) -> bool:
+def _may_have(entry: str, group: str) -> bool:
     """Whether a package in an entry of `sys.path` may have such an entry point."""
-    folder = Path(path)
+    folder = entry or "."
     try:
-        names = [child.name for child in folder.iterdir()]
+        names = os.listdir(folder)  # noqa: PTH208
     except FileNotFoundError:
         return False
     except OSError:
@@ -36,7 +37,8 @@ def _may_have(path: str, group: str) -> bool:
     for name in names:
         if name.endswith((".dist-info", ".egg-info")):
             try:
-                text = (folder / name / "entry_points.txt").read_bytes()
+                with open(f"{folder}/{name}/entry_points.txt", "rb") as file:  # noqa: PTH123
+                    text = file.read()
             except OSError:  # it has none
                 continue
             if group.encode() in text:
