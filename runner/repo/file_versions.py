@@ -101,15 +101,16 @@ def apply_delta(base: bytes, delta: bytes) -> bytes:
 def _common(base: bytes, target: bytes) -> Iterator[tuple[int, int, int]]:
     """What both have in common: start and end in the base, and the start in the target."""
     old, new = base.split(b"\n"), target.split(b"\n")
-    old_starts, new_starts = _starts(old), _starts(new)
+    old_lengths, new_lengths = _lengths(old), _lengths(new)
     for first, other, count in _equal_lines(old, new):
-        end = min(old_starts[first + count], len(base))
-        yield old_starts[first], end, new_starts[other]
+        # with the ends of the lines before it
+        start, end = (old_lengths[place] + place for place in (first, first + count))
+        yield start, min(end, len(base)), new_lengths[other] + other
 
 
-def _starts(lines: Sequence[bytes]) -> list[int]:
-    """Where each line begins, and the one after the last."""
-    return [*accumulate((len(line) + 1 for line in lines), initial=0)]
+def _lengths(lines: Sequence[bytes]) -> list[int]:
+    """For each line, and the one after the last, the bytes in the lines before it."""
+    return [*accumulate(map(len, lines), initial=0)]
 
 
 def _equal_lines(
