@@ -167,12 +167,16 @@ def _are_small_files(objects: Path, object_ids: Iterable[str]) -> bool:
 class _Seen(NamedTuple):
     """What is in a checkout: the bytes of all files, None in a large one; there the
     paths that git would add instead. `trap` and `unreadable` are a survey's.
+
+    `index_tree` is the tree of the index, None if it has more than files or some of the
+    checkout cannot be read.
     """
 
     size: int | None
     trap: LeftOut | None
     unreadable: Sequence[LeftOut]
     paths: Sequence[bytes] = ()
+    index_tree: str | None = None
 
 
 def _look_at_files(workspace: Workspace, git: Git) -> _Seen:
@@ -181,27 +185,32 @@ def _look_at_files(workspace: Workspace, git: Git) -> _Seen:
     """
     index = workspace.capture / "index"
     if index.stat().st_size <= _MAX_MEASURED_INDEX:
-        return _Seen(*sizes.survey(workspace.checkout, git.watch))
+        surveyed = sizes.survey(workspace.checkout, git.watch)
+        return _Seen(surveyed.size, surveyed.trap, surveyed.unreadable)
     # each of the two takes a core for as long
     with listing_paths_to_add(git) as paths:
         surveyed = sizes.survey(workspace.checkout, git.watch, measures=False)
-        if surveyed.trap is not None:
-            return _Seen(*surveyed)
-        return _Seen(*surveyed, paths())
+        seen = _Seen(None, surveyed.trap, surveyed.unreadable)
+        if seen.trap is not None:
+            return seen
+        data = index.read_bytes()
+        tree = index_trees.recorded_tree(data, workspace.object_format)
+        if tree is None or seen.unreadable or may_have_gitlinks(data):
+            return seen._replace(paths=paths(None))
+        surplus = None
+        if plain_changes.keeps_what_it_is_given(workspace):
+            surplus = surveyed.files - index_trees.number_of_entries(data)
+        return seen._replace(paths=paths(surplus), index_tree=tree)
 
 
 def _make_plain_tree(workspace: Workspace, git: Git, seen: _Seen) -> MadeTree | None:
     """The tree of a large checkout whose changes are those of its agent, and nothing but
     plain files; None if git has to add them.
     """
-    if seen.size is not None or seen.unreadable:
+    tree = seen.index_tree
+    if tree is None:
         return None
     if workspace.prepared or workspace.submodules or workspace.included:
-        return None
-    index = workspace.capture / "index"
-    data = index.read_bytes()
-    tree = index_trees.recorded_tree(data, workspace.object_format)
-    if tree is None or may_have_gitlinks(data):
         return None
     agent_index = _agent_index(workspace)
     if agent_index is not None:

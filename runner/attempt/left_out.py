@@ -15,7 +15,7 @@ from runner.repo.command import Git
 
 _MAX_FAILURES = 100  # paths that are tried alone; each costs a git process
 _MAX_PATHSPECS = 500  # git compares each file with each of them
-_CHANGED = ("diff-files", "-z", "--name-only", "--ignore-submodules=dirty")
+_CHANGED = ("diff-files", "-z", "--name-status", "--ignore-submodules=dirty")
 _NEW = ("ls-files", "-z", "-o", "--exclude-standard")
 _GITLINK_MODE = int(GITLINK, 8).to_bytes(4, "big")  # as in the index
 
@@ -81,24 +81,46 @@ def paths_to_add(git: Git) -> list[bytes]:
 
     No file is read, unlike by `ls-files -m`.
     """
-    return _paths(git.run(_CHANGED), git.run(_NEW))
+    return _unique(_parse_status(git.run(_CHANGED)).paths, _paths(git.run(_NEW)))
 
 
 @contextmanager
-def listing_paths_to_add(git: Git) -> Iterator[Callable[[], list[bytes]]]:
+def listing_paths_to_add(git: Git) -> Iterator[Callable[[int | None], list[bytes]]]:
     """Git begins to list the `paths_to_add` while the block looks for files that git
     must not meet; the block gets a function that returns them.
+
+    The function gets how many more files there are than the index has, None if that is
+    not known: git does not look for new files where there are none.
 
     Only that function lets git open ignore files. What git opens before, and may wait
     at, are attributes: the end of the block ends it.
     """
-    with git.beside(_CHANGED) as changed:
+    with git.beside(_CHANGED) as output:
 
-        def paths() -> list[bytes]:
-            new = git.run(_NEW)
-            return _paths(changed(), new)
+        def paths(surplus: int | None) -> list[bytes]:
+            new: list[bytes] = []
+            has_new = surplus is None or surplus > 0
+            if has_new:  # beside the other
+                new = _paths(git.run(_NEW))
+            changed = _parse_status(output())
+            if surplus is not None and not has_new and surplus + changed.missing > 0:
+                new = _paths(git.run(_NEW))
+            return _unique(changed.paths, new)
 
         yield paths
+
+
+class _Changed(NamedTuple):
+    """The files of the index that are changed, and how many of them are gone."""
+
+    paths: list[bytes]
+    missing: int
+
+
+def _parse_status(output: bytes) -> _Changed:
+    """What `diff-files -z --name-status` lists: a letter, then the path."""
+    fields = output.split(b"\0")
+    return _Changed(fields[1::2], fields[:-1:2].count(b"D"))
 
 
 def changed_since(git: Git, base: str) -> list[bytes]:
@@ -106,13 +128,15 @@ def changed_since(git: Git, base: str) -> list[bytes]:
     is read.
     """
     changed = ["diff-index", "-z", "--name-only", "--ignore-submodules=all", base]
-    return _paths(git.run(changed), git.run(_NEW))
+    return _unique(_paths(git.run(changed)), _paths(git.run(_NEW)))
 
 
-def _paths(*lists: bytes) -> list[bytes]:
-    """The paths in these lists of git, each once."""
-    paths = b"\0".join(lists).split(b"\0")
-    return list(dict.fromkeys(path for path in paths if path))
+def _paths(output: bytes) -> list[bytes]:
+    return [path for path in output.split(b"\0") if path]
+
+
+def _unique(*lists: Sequence[bytes]) -> list[bytes]:
+    return list(dict.fromkeys(path for paths in lists for path in paths))
 
 
 def _add_one_by_one(

@@ -68,7 +68,7 @@ def make_tree(
     """
     if not paths:
         return MadeTree(None)
-    if len(paths) > _MAX_FILES or not _keeps_what_it_is_given(workspace):
+    if len(paths) > _MAX_FILES or not keeps_what_it_is_given(workspace):
         return None
     try:
         root = os.open(workspace.checkout, _FOLDER_FLAGS)
@@ -84,7 +84,7 @@ def make_tree(
         os.close(root)
 
 
-def _keeps_what_it_is_given(workspace: Workspace) -> bool:
+def keeps_what_it_is_given(workspace: Workspace) -> bool:
     """Whether the file system keeps modes and names as git stores them."""
     config = workspace.seed.files["config"]
     if b"filemode = true" not in config:

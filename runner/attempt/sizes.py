@@ -32,20 +32,22 @@ _NO_SIZES: Mapping[bytes, int] = {}
 
 class Survey(NamedTuple):
     """The bytes of all files, None if they were not measured; a file that git must not
-    meet, if there is one; and folders that cannot be read.
+    meet, if there is one; folders that cannot be read; and the number of all files.
     """
 
     size: int | None
     trap: LeftOut | None = None
     unreadable: Sequence[LeftOut] = ()
+    files: int = 0
 
 
 class _Listed(NamedTuple):
-    """What is in a folder: the names of its folders, the bytes of all its files, and
-    those files that git reads whole.
+    """What is in a folder: the names of its folders, the number and bytes of all its
+    files, and those files that git reads whole.
     """
 
     folders: Sequence[str]
+    files: int
     size: int
     rules: Sequence[tuple[str, os.stat_result]]
 
@@ -56,18 +58,19 @@ def survey(folder: Path, watch: Watch, *, measures: bool = True) -> Survey:
 
     Raises GitStopped if `watch` ends it.
     """
-    total = 0
+    total = files = 0
     trap: LeftOut | None = None
     unreadable: list[LeftOut] = []
     for parent, listed in _folders(folder, watch, unreadable, measures=measures):
         total += listed.size
+        files += listed.files
         for name, status in listed.rules:
             if problem := _problem(status):
                 trap = LeftOut(f"{parent}{name}", problem)
                 break
         if trap is not None:
             break
-    return Survey(total if measures else None, trap, unreadable)
+    return Survey(total if measures else None, trap, unreadable, files)
 
 
 def _problem(status: os.stat_result) -> str | None:
@@ -124,13 +127,13 @@ def _listed(root: int, parent: str, *, reads_all: bool, measures: bool) -> _List
 
     The size is 0 unless this `measures`.
     """
-    folders, rules, size = [], [], 0
+    folders, rules, size, count = [], [], 0, 0
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
     folder = os.open(parent or ".", flags, dir_fd=root)
     try:
         # Of a large repository these few lines are most of what a survey costs.
         with os.scandir(folder) as entries:
-            for entry in entries:
+            for count, entry in enumerate(entries, 1):  # noqa: B007 - read at its end
                 if entry.is_file(follow_symlinks=False):
                     if measures:
                         size += entry.stat(follow_symlinks=False).st_size
@@ -141,7 +144,7 @@ def _listed(root: int, parent: str, *, reads_all: bool, measures: bool) -> _List
                     rules.append((entry.name, entry.stat(follow_symlinks=False)))
     finally:
         os.close(folder)
-    return _Listed(folders, size, rules)
+    return _Listed(folders, count - len(folders), size, rules)
 
 
 def too_large(

@@ -121,7 +121,7 @@ def recorded_tree(data: bytes, algorithm: str) -> str | None:
     while start >= 0:
         whole = _WHOLE.match(data, start + 8)
         # git writes -1 for the number of files once one has changed
-        is_valid = whole and int(whole[1]) == int.from_bytes(data[8:12], "big")
+        is_valid = whole and int(whole[1]) == number_of_entries(data)
         if whole and is_valid and _are_extensions(data, start, end):
             return data[whole.end() : whole.end() + id_length].hex()
         start = data.rfind(_TREE, 0, start)
@@ -133,6 +133,11 @@ def _are_extensions(data: bytes, start: int, end: int) -> bool:
     while start < end:
         start += 8 + int.from_bytes(data[start + 4 : start + 8], "big")
     return start == end
+
+
+def number_of_entries(data: bytes) -> int:
+    """How many entries the index has."""
+    return int.from_bytes(data[8:12], "big")
 
 
 def make_trees(files: Entries, algorithm: str) -> tuple[str, dict[str, bytes]]:

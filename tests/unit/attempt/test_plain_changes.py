@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from runner.attempt import capture, plain_changes, workspace
+from runner.attempt import capture, left_out, plain_changes, workspace
 from runner.attempt.workspace import CaptureLimits, Workspace
 from runner.repo.command import Git, isolated_git
 from runner.repo.repository import Repository
 
-# what git runs for plain changes
-PLAIN = ["diff-files", "ls-files", "cat-file"]
+# what git runs for plain changes of the base's files
+NO_NEW = ["diff-files", "cat-file"]
 
 
 @pytest.fixture(autouse=True)
@@ -90,6 +90,14 @@ def added(space: Workspace) -> str:
     return git.text(["write-tree"]).strip()
 
 
+def new_files(space: Workspace) -> list[str]:
+    """The files that the base has not, ignored ones too."""
+    index = {"GIT_INDEX_FILE": str(space.folder / "base.index")}
+    git = replace(workspace.capture_git(space).with_env(index), cwd=space.checkout)
+    git.run(["read-tree", space.base])
+    return [each for each in git.text(["ls-files", "-z", "-o"]).split("\0") if each]
+
+
 @pytest.mark.parametrize(
     "script",
     [
@@ -115,11 +123,11 @@ def test_plain_changes_are_captured_as_git_adds_them(
     do(space.checkout, script)
     commands = started(monkeypatch)
     captured = capture.capture(space)
-    assert commands == [
-        *PLAIN[:2],
-        *(["ls-files"] if "commit" in script else []),
-        PLAIN[2],
-    ]
+    ran = list(commands)
+    # once more for what is in the index of an agent's commit
+    looks = ("git add" in script) + bool(new_files(space))
+    assert ran.count("ls-files") == looks
+    assert [each for each in ran if each != "ls-files"] == NO_NEW
     assert captured.tree == added(space)
     assert captured.left_out == ()
     # the pack is complete, and git needs nothing else of this
@@ -193,9 +201,9 @@ def test_what_git_refuses_or_adds_by_force_is_as_it_says(
 @pytest.mark.parametrize(
     ("script", "commands"),
     [
-        (":", PLAIN[:2]),
-        ("git status >/dev/null; echo x >ignored", PLAIN[:2]),
-        ("touch -d 2001-01-01 run", PLAIN),
+        (":", ["diff-files"]),
+        ("git status >/dev/null; echo x >ignored", ["diff-files", "ls-files"]),
+        ("mkdir empty-folder; touch -d 2001-01-01 run", NO_NEW),
     ],
 )
 def test_a_checkout_without_changes_is_the_base(
@@ -293,3 +301,42 @@ def test_old_modes_in_trees_are_left_to_git(
     commands = started(monkeypatch)
     assert capture.capture(space).tree == added(space)
     assert "add" in commands
+
+
+@pytest.mark.parametrize(
+    ("script", "new"),
+    [
+        ("rm file; echo new >new", ["new"]),
+        ("rm file folder.txt; echo new >new", ["new"]),
+        ("rm file; mkdir file; echo new >file/new", ["file/new"]),
+        ("rm -r folder; ln -s . folder; rm file", ["folder"]),
+        ("rm -r folder; ln -s . folder; rm file; echo x >new", ["folder", "new"]),
+        ("rm file; mkfifo pipe; echo new >new", ["new"]),
+        ("rm file run crlf; git init -q nested", ["nested/"]),
+        ("rm file run; ln -s nowhere dangling", ["dangling"]),
+    ],
+)
+def test_new_files_are_found_however_many_others_are_gone(
+    space: Workspace, script: str, new: list[str]
+) -> None:
+    do(space.checkout, script)
+    git = workspace.capture_git(space)
+    paths = capture._look_at_files(space, git).paths
+    assert {os.fsencode(path) for path in new} <= set(paths)
+    assert sorted(paths) == sorted(left_out.paths_to_add(git))
+
+
+def test_new_files_beside_a_submodule_are_found(
+    repo: Repository, tmp_path: Path
+) -> None:
+    """It is an entry of the index, and no file."""
+    head = repo.commit("HEAD")
+    git = isolated_git(repo.root)
+    argv = ["update-index", "--add", "--cacheinfo", f"160000,{head},module"]
+    git.run(argv)
+    git.run(["commit", "-qm", "module"])
+    space = make(repo, tmp_path / "space")
+    do(space.checkout, "echo new >new")
+    captured = capture.capture(space)
+    assert captured.tree == added(space)
+    assert captured.tree is not None
