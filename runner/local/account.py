@@ -67,6 +67,7 @@ class RunAccount:
         self._budget = Budget(settings.limits.max_cost_usd)
         self._backoff = Backoff.full(settings.slots)
         self._backoff_pause: Pause | None = None
+        self._holding_back: Pause | None = None  # at the last look
         self._limits = LimitWaits()
         # batches of one task whose limit is recorded before they are merged
         self._noted: set[str] = set()
@@ -203,20 +204,28 @@ class RunAccount:
 
     # -- pauses --
 
-    @property
-    def is_paused(self) -> bool:
-        """Whether a rate limit lets nothing start now."""
+    def holds_back(self) -> bool:
+        """Whether a rate limit lets nothing start now. Then `pause` says so until the
+        next look: by the time somebody asks what held the run back, that may be over.
+        """
         pause = self._backoff_pause
-        return pause is not None and self._clock.now() < pause.until
+        is_on = pause is not None and self._clock.now() < pause.until
+        self._holding_back = pause if is_on else None
+        return is_on
+
+    @property
+    def is_held_back(self) -> bool:
+        """What the last `holds_back` has said."""
+        return self._holding_back is not None
 
     @property
     def pause(self) -> Pause | None:
         """What the tasks that are ready wait for; None if they can start or none is.
 
-        It goes by the last choice of agents.
+        It goes by the last choice of agents, and by the last `holds_back`.
         """
-        if self.is_paused:
-            return self._backoff_pause
+        if self._holding_back is not None:
+            return self._holding_back
         next_start = self._choice.next_start if self._choice else None
         if next_start is None:
             return None

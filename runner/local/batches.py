@@ -58,7 +58,7 @@ class BatchSchedule:
         context, account = self._context, self._account
         limit = context.settings.limits.max_rounds
         while self._counted_rounds < limit:
-            if context.draining.is_set() or account.is_paused:
+            if context.draining.is_set() or account.holds_back():
                 return None
             if context.must_change_files:
                 return None

@@ -304,7 +304,7 @@ class RollingSchedule:
         running = list(self._running.values())
         # An agent that has exited uses no slot, although its result is not merged yet.
         free = self._account.slots - len(running) + len(self._exited)
-        if self._context.draining.is_set() or free <= 0 or self._account.is_paused:
+        if self._context.draining.is_set() or free <= 0 or self._account.holds_back():
             return None
         if self._has_work_for_last_landing:
             return None
@@ -394,7 +394,7 @@ class RollingSchedule:
             return False
         if context.draining.is_set() or context.must_change_files:
             return False
-        if self._account.is_paused or self._has_work_for_last_landing:
+        if self._account.is_held_back or self._has_work_for_last_landing:
             return False
         budget = self._account.reserve(list(self._running.values()))
         return budget.affordable(1) > 0

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from runner.repo import origin
 from runner.schedule import backoff
 from tests.support.jobs import Jobs
 from tests.support.project import AGENT, Project, Quiet, most_at_once
+from tests.support.virtual_clock import VirtualClock
 
 LIMITED = 'report {"status": "rate_limited"}'
 
@@ -45,6 +47,29 @@ def test_rate_limits_cost_no_attempt_and_lower_how_many_run_at_once(
         "nothing was counted, so nothing is recorded"
     )
     assert sum("waiting" in note for note in seen.notes) == 6
+
+
+class _BusyMachine(VirtualClock):
+    """Each look at it takes seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self._seconds = timedelta(seconds=seconds)
+
+    def now(self) -> datetime:
+        self.time += self._seconds
+        return self.time
+
+
+@pytest.mark.parametrize("schedule", ["batch", "rolling"])
+@pytest.mark.parametrize("seconds", [1, 2, 5])
+def test_a_pause_that_is_over_when_the_run_looks_at_it_does_not_end_the_run(
+    project: Project, schedule: str, seconds: float
+) -> None:
+    project.plan([{"id": "A", "do": [LIMITED]}], schedule=schedule)
+    ended = project.run(Quiet(), clock=_BusyMachine(seconds))
+    assert ended.stop_reason is not None
+    assert "refused 7 rounds in a row" in ended.stop_reason
 
 
 @pytest.mark.usefixtures("_quick")
