@@ -18,6 +18,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import threading
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
 
 MANIFEST = "manifest.json"
 _MAX_MANIFEST = 2**20  # bytes, of about a thousand tasks
+# Bytes by which the journal grows before it drops the files of batches that are over.
+_MAX_GROWTH = 2**23
 VERDICTS = "verdicts.json"  # there once verify has run
 
 
@@ -269,6 +272,8 @@ class Journal:
         self._last_read = _JournalRead()
         self._is_named = False  # whether the journal's own name is durable
         self._named_runs: set[str] = set()  # those whose folders' names are durable
+        self._appending = threading.Lock()
+        self._kept_bytes = 0  # after files were last dropped
 
     @contextmanager
     def locked(self, wait_seconds: float = 0) -> Iterator[None]:
@@ -339,7 +344,7 @@ class Journal:
         """Add events with one write; unless `synced`, a power failure may lose them."""
         # in ASCII: a path need not be UTF-8
         lines = [json.dumps(event) for event in events]
-        with self._writing():
+        with self._writing(), self._appending:
             self.folder.mkdir(exist_ok=True)
             durable.append_lines(self.path, lines, synced=synced)
             if synced and not self._is_named:
@@ -373,6 +378,24 @@ class Journal:
         self.record_all(events, synced=False)
         if len(events) == 1:
             self._sync_files(manifest)
+        with self._writing(), self._appending:
+            if self.path.stat().st_size > self._kept_bytes + _MAX_GROWTH:
+                self._drop_files()
+
+    def _drop_files(self) -> None:
+        """Drop the files of batches that are over: nobody restores them."""
+        state = self.state()
+        batches = {*state.open, *state.accepted}
+        kept = []
+        for line in self.path.read_bytes().splitlines():
+            is_needed = True
+            if kept_files.is_line(line):
+                is_needed = kept_files.batch_of(line) in batches
+            if line and is_needed:
+                kept.append(line + b"\n")
+        data = b"".join(kept)
+        durable.write(self.path, data)
+        self._kept_bytes = len(data)
 
     def keep_result(
         self, manifest: Manifest, folder: str, files: Mapping[str, bytes]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import stat
@@ -34,6 +35,15 @@ def event(
 def is_line(line: bytes) -> bool:
     """Whether the journal's line is such an event."""
     return line.startswith(_LINE)
+
+
+def batch_of(line: bytes) -> tuple[str, int] | None:
+    """The run and the round of such a line; None if a crash cut it off."""
+    try:
+        kept = json.loads(line)
+        return kept["run"], kept["round"]
+    except (ValueError, KeyError):
+        return None
 
 
 def parse(kept: Mapping[str, Any]) -> tuple[str, dict[str, bytes]]:

@@ -471,6 +471,54 @@ def test_nothing_of_a_batch_that_is_over_is_restored(journal: Journal) -> None:
     assert not journal.round_folder("r1", 2).exists()
 
 
+def test_a_long_journal_drops_the_files_of_batches_that_are_over(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "_MAX_GROWTH", 20_000)
+    journal.record("run", run="r1", branch="main", scratch=None)
+    sizes = []
+    for number in range(1, 60):
+        stored = manifest(entry(task("A")), round=number)
+        journal.open(stored)
+        journal.keep_result(stored, "000", FILES)
+        if number not in {2, 40}:
+            journal.record("fanned-in", run="r1", round=number)
+        sizes.append(journal.path.stat().st_size)
+    assert max(sizes) < 40_000
+    assert journal.state().open == (("r1", 2), ("r1", 40))
+    assert Journal(journal.folder.parent).state() == journal.state()
+    shutil.rmtree(journal.folder / "runs")
+    journal.restore()
+    for number in (2, 40):
+        assert journal.read_manifest("r1", number)[0].round == number
+        result = journal.round_folder("r1", number) / "results/000/result.json"
+        assert result.read_bytes() == FILES["result.json"]
+    assert not journal.round_folder("r1", 41).exists()
+
+
+def test_what_other_threads_record_meanwhile_is_not_dropped(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "_MAX_GROWTH", 1_000)
+
+    def record(name: str) -> None:
+        for number in range(100):
+            journal.record("note", text=f"{name} {number}")
+
+    threads = [threading.Thread(target=record, args=(name,)) for name in "ab"]
+    for thread in threads:
+        thread.start()
+    for number in range(1, 50):
+        journal.open(manifest(entry(task("A")), round=number))
+        journal.record("fanned-in", run="r1", round=number)
+    for thread in threads:
+        thread.join()
+    notes = [event["text"] for event in journal.events() if event["event"] == "note"]
+    assert sorted(notes) == sorted(
+        f"{x} {number}" for x in "ab" for number in range(100)
+    )
+
+
 def test_a_result_that_the_journal_does_not_keep_has_its_manifest_synced(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
