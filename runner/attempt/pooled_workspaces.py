@@ -83,6 +83,11 @@ class PooledWorkspaces:
         self._background.shutdown(cancel_futures=True)
 
     @property
+    def setup_seconds(self) -> float:
+        """How long set-up took last."""
+        return self._new.setup_seconds
+
+    @property
     def idle_slots(self) -> tuple[int, ...]:
         """The slots that have a checkout in which nobody works, the last used first."""
         with self._lock:
@@ -186,6 +191,9 @@ class PooledWorkspaces:
         """Record the workspace that `folder` was acquired for, as set-up left it."""
         if space.is_ready:
             return
+        with self._lock:
+            place = self._lent[folder].folder
+        self._new.ready(place, space)
         ready = checkout_reset.record(space)
         with self._lock:
             self._lent[folder].ready = ready

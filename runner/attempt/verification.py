@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -176,6 +177,7 @@ def _verify_commit(
     try:
         space = checkouts.create(origin, commit, folder, context.slot)
         if not space.is_ready:
+            began = time.monotonic()
             # somebody may ask for the changes: what is in Git LFS is none
             space = with_extras(space, origin)
             included = included_files.include(
@@ -189,7 +191,7 @@ def _verify_commit(
             failure = _set_up_for_verify(verify.setup, space, folder, context, origin)
             if failure is not None:
                 return _Verified(failure)
-            checkouts.ready(folder, space)
+            checkouts.ready(folder, space, time.monotonic() - began)
         if on_ready is not None:
             on_ready(space)
         return _run_verify(

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _BRANCH = "fanin/verify"
 _PLACE = "space"  # in the folder of a run of verify
+# Seconds. To compare a checkout with what a faster set-up left takes as long as that.
+MIN_SETUP_TIME = 3.0
 
 
 class VerifyCheckouts(Protocol):
@@ -44,8 +46,8 @@ class VerifyCheckouts(Protocol):
         """
         ...
 
-    def ready(self, folder: Path, space: Workspace) -> None:
-        """Take note of the workspace as set-up left it."""
+    def ready(self, folder: Path, space: Workspace, seconds: float) -> None:
+        """Take note of the workspace as set-up left it, which took so many seconds."""
         ...
 
     def remove(self, folder: Path) -> None:
@@ -64,7 +66,7 @@ class NewCheckouts:
     ) -> Workspace:
         return workspace.create(origin, commit, folder / _PLACE, _BRANCH)
 
-    def ready(self, folder: Path, space: Workspace) -> None:
+    def ready(self, folder: Path, space: Workspace, seconds: float) -> None:
         """Nothing: no checkout is used twice."""
 
     def remove(self, folder: Path) -> None:
@@ -85,7 +87,7 @@ class SpareCheckouts:
     ) -> Workspace:
         return self._pool.create(origin, commit, folder / _PLACE, _BRANCH)
 
-    def ready(self, folder: Path, space: Workspace) -> None:
+    def ready(self, folder: Path, space: Workspace, seconds: float) -> None:
         """Nothing: no checkout is used twice."""
 
     def remove(self, folder: Path) -> None:
@@ -124,7 +126,9 @@ class PooledCheckouts:
         place = folder / _PLACE
         return self._pooled.acquire_from(origin, commit, place, _BRANCH, slot)
 
-    def ready(self, folder: Path, space: Workspace) -> None:
+    def ready(self, folder: Path, space: Workspace, seconds: float) -> None:
+        if seconds < MIN_SETUP_TIME:
+            return
         # Late: the first agent of a run starts before.
         from runner.attempt.capture import record_preparation
 

@@ -62,6 +62,8 @@ class WorkspacePool:
         self._wanted = 0  # how many spares were asked for last
         # those in use that may be spares later, by their folders
         self._lent: dict[Path, NewCheckout] = {}
+        self._since: dict[Path, float] = {}  # when attempts got theirs
+        self.setup_seconds = 0.0  # that set-up took last, to which others look
         self._counter = 0
         self._checkout_time = 0.0  # seconds that the last one took an attempt
         self._files = 0  # that the last one had
@@ -87,6 +89,8 @@ class WorkspacePool:
         space = with_extras(new, self._origin)
         if space is not new:
             self.note_extras(folder, space)
+        with self._lock:
+            self._since[folder] = time.monotonic()
         return space
 
     def note_extras(self, folder: Path, space: Workspace) -> None:
@@ -157,12 +161,17 @@ class WorkspacePool:
                 remove_folder(folder)
         return None
 
-    def ready(self, folder: Path, space: Workspace) -> None:
-        """Nothing: whatever set-up brings is removed."""
+    def ready(self, folder: Path, _space: Workspace) -> None:
+        """Note how long set-up took; whatever it brings is removed later."""
+        with self._lock:
+            since = self._since.pop(folder, None)
+            if since is not None:
+                self.setup_seconds = time.monotonic() - since
 
     def release(self, folder: Path) -> None:
         """Make a spare of a workspace, or remove it, in the background."""
         with self._lock:
+            self._since.pop(folder, None)
             new = self._lent.pop(folder, None)
             if new is not None and self._keeps_another:
                 self._expected += 1

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from runner.attempt import capture
+from runner.attempt import capture, early_workspaces
 from runner.attempt.context import AttemptContext
 from runner.attempt.early_workspaces import EarlyWorkspace, EarlyWorkspaces, Preparation
 from runner.attempt.pooled_workspaces import PooledWorkspaces
@@ -29,6 +29,11 @@ from tests.support.project import Project, Quiet
 
 BRANCH = "fanin/task-000"
 SETUP = "mkdir tools && touch tools/made && pwd >> $SEEN"
+
+
+@pytest.fixture(autouse=True)
+def _any_set_up_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(early_workspaces, "MIN_SETUP_TIME", -1.0)
 
 
 @pytest.fixture
@@ -162,7 +167,9 @@ def test_ctrl_c_and_kill_leave_nothing_of_what_was_prepared(
     long = {name: own_seconds() for name in ("setup", "verify")}
     again = seen.parent / "again"
     waits = {name: f"test -e {again} || sleep {long[name]}" for name in long}
-    setup = f"{SETUP}; case $PWD in *early-*) {waits['setup']};; esac"
+    # that of A is slow enough to be made in advance the next time
+    slow = f"*verify-*) ;; *) test -e {again} || sleep 3.1;;"
+    setup = f"{SETUP}; case $PWD in *early-*) {waits['setup']};; {slow} esac"
     plan(project, seen, waits["verify"], setup=setup)
     child = start(project)
     wait_until(lambda: seen.exists() and "early-" in seen.read_text())

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from runner.attempt import workspace, workspace_pool
+from runner.attempt import verify_checkouts, workspace, workspace_pool
 from runner.attempt.verify_checkouts import SpareCheckouts
 from runner.attempt.workspace import Workspace
 from runner.attempt.workspace_pool import WorkspacePool
@@ -189,6 +189,11 @@ CHAIN = [
 ]
 
 
+@pytest.fixture
+def _any_set_up_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verify_checkouts, "MIN_SETUP_TIME", -1.0)
+
+
 def verified_in_pooled_checkouts(
     project: Project, log: Path, plan: list[dict[str, Any]]
 ) -> list[str]:
@@ -217,6 +222,7 @@ def verified_in_pooled_checkouts(
     return log.read_text().splitlines()
 
 
+@pytest.mark.usefixtures("_any_set_up_is_slow")
 def test_with_pooled_workspaces_verify_finds_its_checkout_as_set_up_left_it(
     project: Project, tmp_path: Path
 ) -> None:
@@ -232,6 +238,7 @@ def test_with_pooled_workspaces_verify_finds_its_checkout_as_set_up_left_it(
     assert files == [always | {"a"}, always | {"a", "b"}, always | {"a", "b", "c"}]
 
 
+@pytest.mark.usefixtures("_any_set_up_is_slow")
 def test_with_pooled_workspaces_verify_is_set_up_again_where_that_may_differ(
     project: Project, tmp_path: Path
 ) -> None:
@@ -239,6 +246,14 @@ def test_with_pooled_workspaces_verify_is_set_up_again_where_that_may_differ(
     lines = verified_in_pooled_checkouts(project, tmp_path / "log", plan)
     assert project.states() == {"A": "completed", "B": "completed"}
     assert lines.count("set-up") == 3
+
+
+def test_verify_is_set_up_anew_where_that_takes_no_time(
+    project: Project, tmp_path: Path
+) -> None:
+    lines = verified_in_pooled_checkouts(project, tmp_path / "log", CHAIN)
+    assert project.states() == {"A": "completed", "B": "completed", "C": "completed"}
+    assert lines.count("set-up") == 4
 
 
 def test_a_flaky_test_is_named_at_the_end_and_by_the_commands_that_look(
