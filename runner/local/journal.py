@@ -31,7 +31,7 @@ from runner.core import durable
 from runner.core.errors import EnvironmentBroken, UsageProblem
 from runner.core.folders import remove_folder
 from runner.core.task import PlanSettings
-from runner.local import kept_files, lost_state
+from runner.local import lost_state
 from runner.local.request_folder import RequestFolder
 from runner.repo.landing import Landing
 from runner.schedule.limit_waits import LimitWaits, UsageLimit
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
 MANIFEST = "manifest.json"
 _MAX_MANIFEST = 2**20  # bytes, of about a thousand tasks
+# How the journal's lines with files begin. They are most of its bytes.
+_FILES = b'{"event": "files"'
 # Bytes by which the journal grows before it drops the files of batches that are over.
 _MAX_GROWTH = 2**23
 VERDICTS = "verdicts.json"  # there once verify has run
@@ -366,6 +368,8 @@ class Journal:
         an event. They are durable with the journal's next fsync, as is needed before a
         result; an agent would not survive a power failure either.
         """
+        from runner.local import kept_files
+
         folder = self.round_folder(manifest.run, manifest.round)
         data = manifest.model_dump_json(indent=1).encode()
         with self._writing():
@@ -384,12 +388,14 @@ class Journal:
 
     def _drop_files(self) -> None:
         """Drop the files of batches that are over: nobody restores them."""
+        from runner.local import kept_files
+
         state = self.state()
         batches = {*state.open, *state.accepted}
         kept = []
         for line in self.path.read_bytes().splitlines():
             is_needed = True
-            if kept_files.is_line(line):
+            if line.startswith(_FILES):
                 is_needed = kept_files.batch_of(line) in batches
             if line and is_needed:
                 kept.append(line + b"\n")
@@ -403,6 +409,8 @@ class Journal:
         """Make the files of the result in this folder durable, the manifest first, and
         return True; or, if there are none, what a result needs of the folders above it.
         """
+        from runner.local import kept_files
+
         if not files:
             self._sync_files(manifest)
             return False
@@ -420,13 +428,15 @@ class Journal:
             return
         with self._writing():
             for event in self.events():
-                if event.get("event") == kept_files.EVENT:
+                if event.get("event") == "files":
                     with suppress(KeyError, TypeError):
                         self._restore(event, batches)
 
     def _restore(
         self, event: Mapping[str, Any], batches: Collection[tuple[str, int]]
     ) -> None:
+        from runner.local import kept_files
+
         batch = _batch(event)
         if batch not in batches:
             return
@@ -654,8 +664,8 @@ def _number(value: object) -> int:
 def _after(state: State, data: bytes) -> State:
     """The state after the events in these lines."""
     lines = data.splitlines()
-    # They are most of the bytes, and change nothing.
-    for event in _readable(each for each in lines if not kept_files.is_line(each)):
+    # What the files are changes nothing.
+    for event in _readable(each for each in lines if not each.startswith(_FILES)):
         # JSON that is not a valid event changes nothing.
         with suppress(KeyError, TypeError):
             state = state.after(event)

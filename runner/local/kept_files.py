@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 EVENT = "files"
-_LINE = b'{"event": "files"'
 # The journal is a file that anyone may edit: nothing else of it is written anywhere.
 _FOLDER = re.compile(r"[0-9]*")
 _NAMES = {"manifest.json", "result.json", "change.pack"}
@@ -30,11 +29,6 @@ def event(
         name: b64encode(zlib.compress(data, 1)).decode() for name, data in files.items()
     }
     return {"event": EVENT, **batch, "folder": folder, "files": packed}
-
-
-def is_line(line: bytes) -> bool:
-    """Whether the journal's line is such an event."""
-    return line.startswith(_LINE)
 
 
 def batch_of(line: bytes) -> tuple[str, int] | None:

@@ -19,7 +19,7 @@ FILES = {"result.json": b'{"a": 1}', "change.pack": bytes(range(256))}
 
 def read_back(event: dict[str, Any]) -> tuple[str, dict[str, bytes]]:
     line = json.dumps(event).encode()
-    assert kept_files.is_line(line)
+    assert line.startswith(b'{"event": "files"')  # by which the journal knows it
     return kept_files.parse(json.loads(line))
 
 
@@ -27,10 +27,6 @@ def read_back(event: dict[str, Any]) -> tuple[str, dict[str, bytes]]:
 def test_files_come_back_as_they_were(folder: str) -> None:
     event = kept_files.event(BATCH, folder, FILES)
     assert read_back(event) == (folder, FILES)
-
-
-def test_other_events_are_no_such_line() -> None:
-    assert not kept_files.is_line(b'{"event": "batch", "run": "r1", "round": 2}')
 
 
 @pytest.mark.parametrize(
