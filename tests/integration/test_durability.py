@@ -39,7 +39,8 @@ class Orders:
         self._journal = f"{self._git}/fanin/journal.jsonl"
         # task → the folder of its result, the name of its workspace
         self._attempts: dict[str, tuple[str, str]] = {}
-        # the files that the journal has, with the journal written so far
+        # the files that the journal has, since its next fsync and already
+        self._to_sync: set[str] = set()
         self._in_journal: set[str] = set()
         for file in root.glob(".git/fanin/runs/*/*/manifest.json"):
             manifest = Manifest.model_validate_json(file.read_bytes())
@@ -66,12 +67,17 @@ class Orders:
         self.seen.add("manifest and journal before a result")
         manifest = str(Path(target).parents[2] / "manifest.json")
         assert manifest in disk.known
-        return self._lacks(disk, manifest) + disk.lacks(self._journal)
+        if manifest in self._in_journal:  # and the event before it
+            return self._lacks(disk, manifest)
+        return disk.lacks(manifest) + disk.lacks(self._journal)
 
     def _lacks(self, disk: Disk, path: str) -> list[str]:
         """What would be lost of a file that the journal may have."""
-        lost = disk.lacks(path)
-        return disk.lacks(self._journal) if lost and path in self._in_journal else lost
+        if path not in self._in_journal:
+            return disk.lacks(path)
+        # What other threads have written there since is no matter.
+        later = f"the content of {self._journal}"
+        return [lost for lost in disk.lacks(self._journal) if lost != later]
 
     def _result_before_report(self, disk: Disk, call: Call) -> list[str]:
         ended = ENDED.match(call.text) if call.name == "write" else None
@@ -105,13 +111,18 @@ class Orders:
         return lost
 
     def note_kept_files(self, _: Disk, call: Call) -> list[str]:
-        """No check: take down what is written to the journal."""
-        if call.name == "write" and call.paths[0] == self._journal:
+        """No check: take down what is written to the journal, and when that is synced."""
+        if not call.paths or call.paths[0] != self._journal:
+            return []
+        if call.name in {"fsync", "fdatasync"}:
+            self._in_journal |= self._to_sync
+            self._to_sync.clear()
+        if call.name == "write":
             for run, number, folder in KEPT.findall(call.text):
                 batch = f"{self._git}/fanin/runs/{run}/{number}"
                 inner = f"{batch}/results/{folder}"
                 files = [f"{inner}/result.json", f"{inner}/change.pack"]
-                self._in_journal.update(files if folder else [f"{batch}/manifest.json"])
+                self._to_sync.update(files if folder else [f"{batch}/manifest.json"])
         return []
 
     def _objects_before_ref(self, disk: Disk, call: Call) -> list[str]:
