@@ -9,7 +9,6 @@ that cannot be reset so is given up, and the next task gets a new one.
 from __future__ import annotations
 
 import itertools
-import os
 import posixpath
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import replace
@@ -20,7 +19,6 @@ from runner.attempt import file_stamps, setup_inputs, workspace
 from runner.attempt.file_stamps import TOP, Differences, Stamp
 from runner.attempt.workspace import Workspace
 from runner.core.errors import GitFailed
-from runner.core.folders import remove_folder
 from runner.policy.change import GITLINK
 from runner.repo import diff
 from runner.repo.command import Git
@@ -99,7 +97,7 @@ def clean(ready: ReadyCheckout) -> CleanCheckout | None:
     space = ready.workspace
     if not _is_in_place(ready):
         return None
-    _remove_beside(space)
+    workspace.remove_beside(space)
     differs = file_stamps.differences(space.checkout, ready.stamps)
     git = workspace.renew_git_directory(space, space.base, _BRANCH)
     prepared = frozenset(change.path for change in space.prepared)
@@ -108,7 +106,7 @@ def clean(ready: ReadyCheckout) -> CleanCheckout | None:
     brought = ready.stamps.keys() - tracked - folders_of(tracked) - {TOP} | prepared
     if not can_remove(differs, brought):
         return None
-    _remove(space.checkout, differs.present)
+    workspace.remove_paths(space.checkout, differs.present)
     touched = [*differs.present, *differs.missing]
     # The index has what set-up changed as staged, and the agent's must not.
     if prepared or not tracked.isdisjoint(touched):
@@ -223,26 +221,6 @@ def folders_of(paths: Iterable[str]) -> frozenset[str]:
 
 def _parents(path: str) -> list[str]:
     return [str(parent) for parent in Path(path).parents][:-1]
-
-
-def _remove_beside(space: Workspace) -> None:
-    """Remove what the agent and fanin left beside the checkout and its index."""
-    kept = {space.checkout.name, space.index.name}
-    for name in os.listdir(space.folder):  # noqa: PTH208
-        if name not in kept:
-            _remove(space.folder, [name])
-
-
-def _remove(folder: Path, paths: Iterable[str]) -> None:
-    """Remove these files and folders. Raises GitFailed if one stays."""
-    for path in paths:
-        place = folder / path
-        if place.is_dir() and not place.is_symlink():
-            remove_folder(place)
-        else:
-            place.unlink(missing_ok=True)
-        if os.path.lexists(place):
-            raise GitFailed(["clean"], 1, f"{place} cannot be removed")
 
 
 def _put_aside(space: Workspace) -> dict[str, Path]:

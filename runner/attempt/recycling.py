@@ -15,8 +15,6 @@ from typing import NamedTuple
 
 from runner.attempt import workspace
 from runner.attempt.workspace import Workspace
-from runner.core.errors import GitFailed
-from runner.core.folders import remove_folder
 
 _BRANCH = "fanin/spare"  # until the next attempt gives it another
 # A copy of the index of a new checkout that is not in memory: set-up makes another one.
@@ -70,7 +68,7 @@ def recycled(new: NewCheckout) -> Workspace | None:
         return None
     if space.index_record.data is None:
         (space.folder / _INDEX).replace(space.index)
-    _remove_beside(space)
+    workspace.remove_beside(space)
     git = workspace.renew_git_directory(space, space.base, _BRANCH)
     git.run(["clean", "-ffdxq"])
     # Git neither sees nor removes pipes, and opens one that is called .gitattributes.
@@ -83,17 +81,3 @@ def recycled(new: NewCheckout) -> Workspace | None:
 def _place(folder: Path) -> tuple[int, int]:
     status = folder.lstat()
     return status.st_dev, status.st_ino
-
-
-def _remove_beside(space: Workspace) -> None:
-    """Remove what is beside the checkout and the copy of its index."""
-    kept = {space.checkout.name, space.index.name}
-    for path in space.folder.iterdir():
-        if path.name in kept:
-            continue
-        if path.is_dir() and not path.is_symlink():
-            remove_folder(path)
-        else:
-            path.unlink()
-        if os.path.lexists(path):
-            raise GitFailed(["clean"], 1, f"{path} cannot be removed")

@@ -285,6 +285,27 @@ def reset_files(workspace: Workspace, base: str) -> Workspace:
     return _at(workspace, base, record)
 
 
+def remove_beside(workspace: Workspace) -> None:
+    """Remove what an agent and fanin left beside the checkout and the copy of its index.
+    Raises GitFailed if something stays.
+    """
+    kept = {workspace.checkout.name, workspace.index.name}
+    names = os.listdir(workspace.folder)  # noqa: PTH208
+    remove_paths(workspace.folder, [name for name in names if name not in kept])
+
+
+def remove_paths(folder: Path, paths: Iterable[str]) -> None:
+    """Remove these files and folders. Raises GitFailed if one stays."""
+    for path in paths:
+        place = folder / path
+        if place.is_dir() and not place.is_symlink():
+            remove_folder(place)
+        else:
+            place.unlink(missing_ok=True)
+        if os.path.lexists(place):
+            raise GitFailed(["clean"], 1, f"{place} cannot be removed")
+
+
 def write_again(workspace: Workspace) -> Workspace:
     """Write each file of the index that is not as git wrote it. Other files stay.
 
