@@ -29,10 +29,6 @@ from runner.core.folders import remove_folder
 from runner.core.manifest import Manifest
 from runner.repo.origin import Origin
 
-# Seconds. What a faster set-up saves is lost where the workspace is compared with what it
-# left, before it is used.
-MIN_SETUP_TIME = 3.0
-
 
 @dataclass(frozen=True)
 class Preparation:

@@ -17,6 +17,9 @@ from runner.policy.redaction import Secrets
 from runner.sandbox.walls import NO_WALLS, Walls
 
 LOG = "setup.log"
+# Seconds. What a faster set-up has made is not worth keeping, nor making in advance: to
+# compare a large checkout with it before it is used takes as long.
+SLOW_SETUP = 3.0
 
 
 class SetupCommand(NamedTuple):

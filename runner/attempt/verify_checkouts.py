@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from runner.attempt import workspace
+from runner.attempt import preparation, workspace
 from runner.attempt.workspace import Workspace
 from runner.core.errors import GitFailed
 from runner.core.folders import remove_folder
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 _BRANCH = "fanin/verify"
 _PLACE = "space"  # in the folder of a run of verify
-# Seconds. To compare a checkout with what a faster set-up left takes as long as that.
-MIN_SETUP_TIME = 3.0
 
 
 class VerifyCheckouts(Protocol):
@@ -127,7 +125,7 @@ class PooledCheckouts:
         return self._pooled.acquire_from(origin, commit, place, _BRANCH, slot)
 
     def ready(self, folder: Path, space: Workspace, seconds: float) -> None:
-        if seconds < MIN_SETUP_TIME:
+        if seconds < preparation.SLOW_SETUP:
             return
         # Late: the first agent of a run starts before.
         from runner.attempt.capture import record_preparation

@@ -26,7 +26,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, NamedTuple
 
 from runner import pipeline
-from runner.attempt import early_workspaces
+from runner.attempt import preparation
 from runner.attempt.early_workspaces import EarlyWorkspaces, Preparation
 from runner.core.errors import InvalidInput
 from runner.core.plurals import pluralize
@@ -397,7 +397,7 @@ class RollingSchedule:
             return False
         if self._account.is_held_back or self._has_work_for_last_landing:
             return False
-        if self._workspaces.setup_seconds < early_workspaces.MIN_SETUP_TIME:
+        if self._workspaces.setup_seconds < preparation.SLOW_SETUP:
             return False
         budget = self._account.reserve(list(self._running.values()))
         return budget.affordable(1) > 0

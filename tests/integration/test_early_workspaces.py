@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from runner.attempt import capture, early_workspaces
+from runner.attempt import capture, preparation
 from runner.attempt.context import AttemptContext
 from runner.attempt.early_workspaces import EarlyWorkspace, EarlyWorkspaces, Preparation
 from runner.attempt.pooled_workspaces import PooledWorkspaces
@@ -33,7 +33,7 @@ SETUP = "mkdir tools && touch tools/made && pwd >> $SEEN"
 
 @pytest.fixture(autouse=True)
 def _any_set_up_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(early_workspaces, "MIN_SETUP_TIME", -1.0)
+    monkeypatch.setattr(preparation, "SLOW_SETUP", -1.0)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from runner.attempt import verify_checkouts, workspace, workspace_pool
+from runner.attempt import preparation, workspace, workspace_pool
 from runner.attempt.verify_checkouts import SpareCheckouts
 from runner.attempt.workspace import Workspace
 from runner.attempt.workspace_pool import WorkspacePool
@@ -191,7 +191,7 @@ CHAIN = [
 
 @pytest.fixture
 def _any_set_up_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verify_checkouts, "MIN_SETUP_TIME", -1.0)
+    monkeypatch.setattr(preparation, "SLOW_SETUP", -1.0)
 
 
 def verified_in_pooled_checkouts(
