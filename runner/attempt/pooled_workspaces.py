@@ -198,7 +198,7 @@ class PooledWorkspaces:
         with self._lock:
             self._lent[folder].ready = ready
 
-    def prewarm(self, count: int, base: str, branch: str) -> None:
+    def prewarm(self, count: int, base: str) -> None:
         """Nothing: the next tasks get the checkouts of those that run."""
 
     def release(self, folder: Path) -> None:

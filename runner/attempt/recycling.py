@@ -16,7 +16,7 @@ from typing import NamedTuple
 from runner.attempt import workspace
 from runner.attempt.workspace import Workspace
 
-_BRANCH = "fanin/spare"  # until the next attempt gives it another
+SPARE_BRANCH = "fanin/spare"  # until the next attempt gives it another
 # A copy of the index of a new checkout that is not in memory: set-up makes another one.
 _INDEX = "new.index"
 
@@ -69,7 +69,7 @@ def recycled(new: NewCheckout) -> Workspace | None:
     if space.index_record.data is None:
         (space.folder / _INDEX).replace(space.index)
     workspace.remove_beside(space)
-    git = workspace.renew_git_directory(space, space.base, _BRANCH)
+    git = workspace.renew_git_directory(space, space.base, SPARE_BRANCH)
     git.run(["clean", "-ffdxq"])
     # Git neither sees nor removes pipes, and opens one that is called .gitattributes.
     folders, special = workspace.folders_of(space.checkout)

@@ -94,7 +94,7 @@ class SpareCheckouts:
 
     def prewarm(self, count: int, commit: str) -> None:
         """Make so many checkouts in the background, where that takes long."""
-        self._pool.prewarm(count, commit, _BRANCH)
+        self._pool.prewarm(count, commit)
 
 
 class PooledCheckouts:
@@ -140,4 +140,4 @@ class PooledCheckouts:
 
     def prewarm(self, count: int, commit: str) -> None:
         """Make those that are missing to `count` in the background."""
-        self._pool.prewarm(count - len(self._pooled.idle_slots), commit, _BRANCH)
+        self._pool.prewarm(count - len(self._pooled.idle_slots), commit)

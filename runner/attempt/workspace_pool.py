@@ -21,7 +21,7 @@ from types import TracebackType
 from runner.attempt import workspace
 from runner.attempt.checkout_extras import with_extras
 from runner.attempt.git_directory import Seed
-from runner.attempt.recycling import NewCheckout, recycled
+from runner.attempt.recycling import SPARE_BRANCH, NewCheckout, recycled
 from runner.attempt.workspace import Workspace
 from runner.core.errors import GitFailed
 from runner.core.folders import remove_folder
@@ -192,7 +192,7 @@ class WorkspacePool:
         """Remove a folder in the background, after what was released before."""
         self._background.submit(remove_folder, folder)
 
-    def prewarm(self, count: int, base: str, branch: str) -> None:
+    def prewarm(self, count: int, base: str) -> None:
         """Create spares of commit `base` until there are `count`, or enough workspaces.
 
         Does nothing if a checkout is fast or small.
@@ -205,7 +205,7 @@ class WorkspacePool:
             missing = max(0, min(count - self._expected, room))
             self._expected += missing
         for _ in range(missing):
-            self._background.submit(self._make_spare, base, branch)
+            self._background.submit(self._make_spare, base)
 
     def _recycle(self, new: NewCheckout) -> None:
         folder = self._new_folder()
@@ -230,11 +230,11 @@ class WorkspacePool:
         with self._lock:
             self._spares.append(spare)
 
-    def _make_spare(self, base: str, branch: str) -> None:
+    def _make_spare(self, base: str) -> None:
         folder = self._new_folder()
         try:
             seed = self._shared_seed()
-            self._add(workspace.create(self._origin, base, folder, branch, seed))
+            self._add(workspace.create(self._origin, base, folder, SPARE_BRANCH, seed))
         except (GitFailed, OSError):  # the attempt that needs one will say why
             remove_folder(folder)
             with self._lock:

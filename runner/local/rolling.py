@@ -289,7 +289,6 @@ class RollingSchedule:
             self._workspaces.prewarm(
                 min(context.settings.slots, self._ready.waiting),
                 snapshot.commit,
-                pipeline.branch_of("000"),
             )
             if context.settings.verify is not None and self._at_work():
                 at_once = context.settings.verify_concurrent

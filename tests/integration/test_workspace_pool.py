@@ -41,7 +41,7 @@ def pool(
 
 def prewarm(pool: WorkspacePool, count: int, base: str) -> None:
     """Make spares, and wait for them."""
-    pool.prewarm(count, base, BRANCH)
+    pool.prewarm(count, base)
     pool._background.submit(lambda: None).result()
 
 
