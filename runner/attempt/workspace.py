@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import stat
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -26,6 +25,7 @@ from runner.attempt.git_directory import Seed
 from runner.attempt.included_files import NOTHING, Included
 from runner.core.errors import GitFailed
 from runner.core.folders import remove_folder
+from runner.core.regular_file import open_regular
 from runner.policy.change import GITLINK, Change
 from runner.policy.redaction import Secrets
 from runner.repo import diff, loose_objects, pack_writer, secret_search
@@ -465,14 +465,13 @@ def read_regular(file: Path, max_bytes: int = _MAX_INDEX_BYTES) -> bytes | None:
     """The bytes of a file that an agent can reach; None if it is anything but a regular
     file of at most that size.
     """
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe would hold us
-    try:
-        with open(os.open(file, flags), "rb") as stream:  # noqa: PTH123
-            status = os.fstat(stream.fileno())
-            is_usual = stat.S_ISREG(status.st_mode) and status.st_size <= max_bytes
-            return stream.read() if is_usual else None
-    except OSError:
+    stream = open_regular(file)
+    if stream is None:
         return None
+    with stream, suppress(OSError):
+        if os.fstat(stream.fileno()).st_size <= max_bytes:
+            return stream.read()
+    return None
 
 
 def reset_entries(git: Git, workspace: Workspace, changes: Iterable[Change]) -> None:

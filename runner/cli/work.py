@@ -158,9 +158,9 @@ def _no_log(
 
 
 def _print_log(path: Path, *, raw: bool) -> None:
-    from runner.core import result_folder
+    from runner.core.regular_file import open_regular
 
-    stream = result_folder.open_log(path)
+    stream = open_regular(path)
     if stream is None:
         raise UsageProblem(f"there is no log at {path}", "it may have been deleted")
     writer = _LogWriter(raw=raw)
@@ -173,14 +173,14 @@ def _follow(path: Path, history: RunHistory, attempt: AttemptView, *, raw: bool)
     """Print the log until the attempt ends, also if it is not there yet."""
     import time
 
-    from runner.core import result_folder
+    from runner.core.regular_file import open_regular
 
     writer, stream = _LogWriter(raw=raw), None
     try:
         while True:
             # Asked first: what was written before the end is then printed.
             has_ended = history.has_ended(attempt)
-            stream = stream or result_folder.open_log(path)
+            stream = stream or open_regular(path)
             if stream is not None:
                 writer.copy(stream)
             if has_ended:

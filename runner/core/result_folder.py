@@ -22,7 +22,7 @@ import re
 import stat
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from pydantic import ValidationError
 from pydantic_core import from_json
@@ -161,22 +161,6 @@ def logs(root: Path) -> list[tuple[Attempt, Path]]:
             for attempt in _read_attempts([inner / ATTEMPT]):
                 found.append((attempt, inner / LOG))
     return sorted(found, key=lambda pair: pair[0].started)
-
-
-def open_log(path: Path) -> BinaryIO | None:
-    """The log at `path`; None if it is not there, or no regular file.
-
-    An agent may have put anything in its place.
-    """
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
-    try:
-        descriptor = os.open(path, flags)
-    except OSError:
-        return None
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        return None
-    return os.fdopen(descriptor, "rb")
 
 
 def is_named_as_result(name: str) -> bool:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 import tomllib
 from collections.abc import Iterable
 from configparser import ConfigParser, Error
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
+
+from runner.core.regular_file import open_regular
 
 # Bytes. A file that tells how to build a project is a small part of this.
 MAX_FILE = 2**20
@@ -63,14 +64,10 @@ class DiskFiles:
         file = self.root / path
         if Path(os.path.realpath(file)) != Path(os.path.realpath(self.root)) / path:
             return ""
-        try:
-            # A pipe would wait for its writer.
-            descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        except OSError:
+        stream = open_regular(file)
+        if stream is None:
             return ""
-        with os.fdopen(descriptor, "rb") as stream:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                return ""
+        with stream:
             data = stream.read(MAX_FILE + 1)
         return "" if len(data) > MAX_FILE else data.decode(errors="replace")
 

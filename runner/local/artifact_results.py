@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from runner.core import result_folder
 from runner.core.manifest import Manifest
+from runner.core.regular_file import open_regular
 from runner.core.result_folder import Checks, Reading
 from runner.core.run_view import AttemptView
 
@@ -41,7 +42,7 @@ def manifests(root: Path) -> Iterator[Manifest]:
 
 def _read(path: Path, limit: int) -> bytes:
     """The file's bytes; none if it is no regular file or larger than `limit`."""
-    stream = result_folder.open_log(path)
+    stream = open_regular(path)
     if stream is None:
         return b""
     with stream:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import stat
 import zlib
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from runner.core.regular_file import open_regular
 
 EVENT = "files"
 # The journal is a file that anyone may edit: nothing else of it is written anywhere.
@@ -63,10 +64,9 @@ def _content(text: str) -> bytes:
 
 def has_content(file: Path, data: bytes) -> bool:
     """Whether there is a regular file with just these bytes."""
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe would hold us
-    try:
-        with open(os.open(file, flags), "rb") as stream:  # noqa: PTH123
-            is_regular = stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
-            return is_regular and stream.read() == data
-    except OSError:
+    stream = open_regular(file)
+    if stream is None:
         return False
+    with stream, suppress(OSError):
+        return stream.read() == data
+    return False

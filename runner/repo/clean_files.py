@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
+from runner.core.regular_file import open_regular
 from runner.policy.change import EXECUTABLE, REGULAR, Change
 from runner.repo import index_trees
 from runner.repo.objects import object_id_of
@@ -18,7 +20,6 @@ from runner.repo.objects import object_id_of
 # Bytes of all the files together; of more, git mostly knows by their times.
 _MAX_BYTES = 2**20
 _MAX_INDEX = 2**24  # bytes, of about two hundred thousand files
-_OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe would hold us
 
 
 def are_clean(
@@ -59,12 +60,12 @@ def _has_real_parents(folder: Path, path: Path, checked: set[Path]) -> bool:
 
 def _read(file: Path, max_bytes: int) -> tuple[str, bytes] | None:
     """The mode and the bytes of a regular file that is not larger than that."""
-    try:
-        with open(os.open(file, _OPEN), "rb") as stream:  # noqa: PTH123
-            status = os.fstat(stream.fileno())
-            if not stat.S_ISREG(status.st_mode) or status.st_size > max_bytes:
-                return None
+    stream = open_regular(file)
+    if stream is None:
+        return None
+    with stream, suppress(OSError):
+        status = os.fstat(stream.fileno())
+        if status.st_size <= max_bytes:
             mode = EXECUTABLE if status.st_mode & stat.S_IXUSR else REGULAR
             return mode, stream.read()
-    except OSError:
-        return None
+    return None

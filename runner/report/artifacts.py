@@ -9,11 +9,11 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from runner.core import result_folder
 from runner.core.documents import clean
 from runner.core.errors import UsageProblem
 from runner.core.events import AttemptEvent, AttemptStarted, RunEvent
 from runner.core.manifest import Manifest
+from runner.core.regular_file import open_regular
 from runner.core.result_folder import Attempt
 from runner.core.run_view import AttemptState, AttemptView, RunView, instant
 from runner.core.task import Task
@@ -159,7 +159,7 @@ def _log(view: RunView, task_id: str, histories: Sequence[ArtifactHistory]) -> E
     for attempt in reversed(run.attempts if run else []):
         for history in histories:
             path = history.log(attempt)
-            stream = result_folder.open_log(path) if path else None
+            stream = open_regular(path) if path else None
             if stream is not None:
                 with stream:
                     return log_end(stream)

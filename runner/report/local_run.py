@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from runner.config.settings import Settings
-from runner.core import result_folder
 from runner.core.errors import FaninError, UsageProblem
 from runner.core.event_lines import NAME, read_events
+from runner.core.regular_file import open_regular
 from runner.core.run_view import AttemptView, RunView
 from runner.core.task import Task
 from runner.core.validation import nearest
@@ -178,7 +178,7 @@ class _Reader:
     def _log(self, attempts: Sequence[AttemptView]) -> Excerpt:
         chosen = chosen_attempt(attempts, None)
         path = self._history.log(chosen) if chosen else None
-        stream = result_folder.open_log(path) if path else None
+        stream = open_regular(path) if path else None
         if stream is None:
             return NO_TEXT
         with stream:
