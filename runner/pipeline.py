@@ -25,9 +25,9 @@ from pathlib import Path
 from secrets import token_hex
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from runner.attempt import included_files, workspace
+from runner.attempt import workspace
 from runner.attempt.attempt import AttemptOutcome, execute_attempt
-from runner.attempt.checkout_extras import with_extras
+from runner.attempt.checkout_extras import with_extras, with_included
 from runner.attempt.context import AttemptContext
 from runner.attempt.slots import Slot
 from runner.attempt.workspace import Workspace
@@ -313,14 +313,13 @@ def _attempt_outcome(
             attempt_context.slot,
         )
         if not attempt_workspace.is_ready:
-            included = included_files.include(
-                attempt_workspace.checkout,
+            attempt_workspace = with_included(
+                attempt_workspace,
                 manifest.include,
                 origin,
-                manifest.env.values(),
+                manifest.env,
                 attempt_context.cancel,
             )
-            attempt_workspace = replace(attempt_workspace, included=included)
         kind = FailureKind.ENVIRONMENT
         context = replace(
             attempt_context, on_ready=partial(workspaces.ready, workspace_folder)

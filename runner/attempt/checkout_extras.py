@@ -1,7 +1,7 @@
 """What a checkout has beyond its tree, where the repository that it borrows from has it:
-submodules, and the files of Git LFS.
+submodules, the files of Git LFS, and ignored files of the person's work tree.
 
-Neither needs the network or git-lfs. What the repository lacks is left out.
+None needs the network or git-lfs. What the repository lacks is left out.
 """
 
 from __future__ import annotations
@@ -9,9 +9,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
+from runner.attempt import included_files
 from runner.attempt.git_directory import Seed
 from runner.attempt.workspace import Submodule, Workspace
 from runner.core.errors import GitFailed
@@ -36,6 +39,22 @@ def with_extras(workspace: Workspace, origin: Origin) -> Workspace:
 
     # no script has run
     return replace(record_preparation(workspace), set_up=())
+
+
+def with_included(
+    workspace: Workspace,
+    patterns: Sequence[str],
+    origin: Origin,
+    env: Mapping[str, str],
+    cancel: threading.Event | None,
+) -> Workspace:
+    """A fresh checkout with the ignored files that the patterns match. The values of the
+    variables `env` are not secret. Raises as `included_files.include`.
+    """
+    included = included_files.include(
+        workspace.checkout, patterns, origin, env.values(), cancel
+    )
+    return replace(workspace, included=included)
 
 
 def _add_extras(workspace: Workspace, origin: Origin) -> tuple[Workspace, bool]:

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from runner.agents import process
-from runner.attempt import file_stamps, included_files, preparation
+from runner.attempt import file_stamps, preparation
 from runner.attempt.capture import record_preparation
-from runner.attempt.checkout_extras import with_extras
+from runner.attempt.checkout_extras import with_extras, with_included
 from runner.attempt.context import AttemptContext
 from runner.attempt.file_stamps import Stamp
 from runner.attempt.preparation import SetupCommand, run_setup
@@ -181,16 +181,10 @@ class EarlyWorkspace:
         self._refuse_given_up()
         space = with_extras(space, self._origin)
         self._source.note_extras(self._place, space)
-        included = included_files.include(
-            space.checkout,
-            wanted.include,
-            self._origin,
-            wanted.setup.env.values(),
-            context.cancel,
+        space = with_included(
+            space, wanted.include, self._origin, wanted.setup.env, context.cancel
         )
-        space = replace(
-            space, included=included, limits=CaptureLimits(cancel=context.cancel)
-        )
+        space = replace(space, limits=CaptureLimits(cancel=context.cancel))
         self._set_up(space)
         space = replace(record_preparation(space), limits=self._later_limits)
         self._source.ready(self._place, space)

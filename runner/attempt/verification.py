@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from runner.agents import process
 from runner.agents.outcome import process_failure
-from runner.attempt import included_files, preparation
-from runner.attempt.checkout_extras import with_extras
+from runner.attempt import preparation
+from runner.attempt.checkout_extras import with_extras, with_included
 from runner.attempt.context import AttemptContext
 from runner.attempt.preparation import SetupCommand, run_setup
 from runner.attempt.slots import VARIABLE
@@ -180,14 +180,9 @@ def _verify_commit(
             began = time.monotonic()
             # somebody may ask for the changes: what is in Git LFS is none
             space = with_extras(space, origin)
-            included = included_files.include(
-                space.checkout,
-                verify.include,
-                origin,
-                verify.env.values(),
-                context.cancel,
+            space = with_included(
+                space, verify.include, origin, verify.env, context.cancel
             )
-            space = replace(space, included=included)
             failure = _set_up_for_verify(verify.setup, space, folder, context, origin)
             if failure is not None:
                 return _Verified(failure)
