@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -331,7 +332,8 @@ def test_a_person_who_switches_branches_meanwhile_keeps_their_branch_and_files(
             lock.unlink()
             isolated_git(landing.root).run(["switch", "-q", "-c", "mine"])
 
-    monkeypatch.setattr("runner.repo.work_tree.time.sleep", switch_branches)
+    # only the landing's own: other threads sleep too, and waiting for git does
+    monkeypatch.setattr(work_tree, "time", SimpleNamespace(sleep=switch_branches))
     assert landing.land().landed
     assert landing.repo.commit("refs/heads/main") == landing.new
     assert landing.repo.commit("refs/heads/mine") == landing.old
