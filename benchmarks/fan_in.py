@@ -36,7 +36,9 @@ from runner.core import result_folder
 from runner.core.manifest import BatchEntry, Manifest
 from runner.core.result import Result
 from runner.core.task import AgentSettings, PlanSettings
+from runner.fan_in.admission import Admission
 from runner.fan_in.batch_merge import BatchMerge
+from runner.fan_in.context import BatchContext
 from runner.fan_in.inputs import BatchResults
 from runner.fan_in.union import Candidate
 from runner.plan.snapshot import read_snapshot
@@ -285,12 +287,13 @@ class Contest:
         )
         with repo.quarantine() as quarantine:
             results = BatchResults(self.case.manifest, self.case.results)
-            merge = BatchMerge(repo, quarantine, results, snapshot)
+            batch = BatchContext(repo, quarantine, results, snapshot)
+            merge = BatchMerge(batch, Admission(batch))
             began = perf_counter()
-            found = quarantine.changes_to(merge.base_tree, self.case.trees)
+            found = quarantine.changes_to(batch.base_tree, self.case.trees)
             rows = zip(self.case.manifest.entries, self.case.trees, found, strict=True)
             outcomes = merge.unite([Candidate(*row) for row in rows])
-            tree = merge.last_tree(outcomes)
+            tree = batch.last_tree(outcomes)
             seconds = perf_counter() - began
         expect(
             {f.entry.task.id for f in outcomes if f.failure},

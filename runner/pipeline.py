@@ -46,8 +46,8 @@ from runner.schedule.manifest import build_manifest
 from runner.schedule.task_choice import EVERY_TASK, TaskChoice
 
 if TYPE_CHECKING:
-    from runner.fan_in.batch_merge import FanIn
     from runner.fan_in.inputs import BatchResults, Verification, VerifyCommit
+    from runner.fan_in.outcome import FanIn
     from runner.plan.changes import FailedAttempt
     from runner.plan.formats import Tree
     from runner.plan.snapshot import Snapshot
@@ -414,35 +414,43 @@ def merge_in_quarantine(
     The snapshot's commit may be in the quarantine too, so that several batches can be
     merged one after the other.
     """
-    from runner.fan_in.batch_merge import BatchMerge, FanIn
+    from runner.fan_in.admission import Admission
+    from runner.fan_in.batch_commits import BatchCommits
+    from runner.fan_in.batch_merge import BatchMerge
+    from runner.fan_in.context import BatchContext
+    from runner.fan_in.outcome import FanIn
+    from runner.fan_in.unlanded_results import UnlandedResults
 
-    merge = BatchMerge(repo, quarantine, results, snapshot)
-    candidates, refused = merge.admit()
-    judgement = merge.judge(candidates, verification)
+    batch = BatchContext(repo, quarantine, results, snapshot)
+    admission = Admission(batch)
+    candidates, refused = admission.admit()
+    judgement = BatchMerge(batch, admission).judge(candidates, verification)
+    unlanded = UnlandedResults(batch, admission)
     # First, because the record of a failure says what the next attempt starts from.
-    failed = merge.keep_work({**refused, **judgement.failed})
-    commits, progress = merge.commits(judgement.merged, failed)
+    failed = unlanded.keep({**refused, **judgement.failed})
+    recording = BatchCommits(batch, admission, unlanded)
+    commits, progress = recording.commits(judgement.merged, failed)
     failed_attempts: tuple[FailedAttempt, ...] = ()
-    if merge.defers(judgement.merged):
-        failed_attempts = merge.failed_attempts(failed)
+    if recording.defers(judgement.merged):
+        failed_attempts = unlanded.failed_attempts(failed)
     fan_in = FanIn(
         snapshot.commit,
         commits=tuple(commits),
         landed=tuple(outcome.entry.task.id for outcome in judgement.merged),
         failed=failed,
-        kept_refs=merge.unlanded.kept_refs,
-        left_out=merge.left_out,
-        carried=merge.unlanded.carried,
-        acceptable=merge.unlanded.acceptable,
+        kept_refs=unlanded.kept_refs,
+        left_out=admission.left_out,
+        carried=unlanded.carried,
+        acceptable=unlanded.acceptable,
         failed_attempts=failed_attempts,
-        earlier_failures=tuple(merge.earlier_failures) if commits else (),
-        snapshot=merge.snapshot_with(commits, progress),
-        results=merge.read_results,
-        warnings=tuple(merge.warnings),
-        tree_warnings=tuple(merge.tree_warnings),
-        changes=merge.changes,
+        earlier_failures=tuple(recording.earlier_failures) if commits else (),
+        snapshot=recording.snapshot_with(commits, progress),
+        results=admission.results,
+        warnings=tuple(batch.warnings),
+        tree_warnings=tuple(batch.tree_warnings),
+        changes=admission.changes,
     )
-    return fan_in, merge.unlanded.commits_by_ref
+    return fan_in, unlanded.commits_by_ref
 
 
 def replay(
@@ -501,7 +509,9 @@ def verify_batch(
     """The verdict of `verify` on the batch's merged tree at `head`, for `merge_batch`
     in a job that runs no code of the repository.
     """
+    from runner.fan_in.admission import Admission
     from runner.fan_in.batch_merge import BatchMerge
+    from runner.fan_in.context import BatchContext
     from runner.fan_in.inputs import RunVerify
     from runner.plan.snapshot import read_snapshot
 
@@ -510,14 +520,15 @@ def verify_batch(
         repo, head, manifest.plan, manifest.progress, manifest.task_rules
     )
     with repo.quarantine() as quarantine:
-        merge = BatchMerge(repo, quarantine, results, snapshot)
-        candidates, _ = merge.admit()
-        judgement = merge.judge(candidates, RunVerify(verify))
+        batch = BatchContext(repo, quarantine, results, snapshot)
+        admission = Admission(batch)
+        candidates, _ = admission.admit()
+        judgement = BatchMerge(batch, admission).judge(candidates, RunVerify(verify))
         return Verdict(
             batch=manifest.batch,
             manifest=manifest.digest,
             head=head,
-            tree=merge.last_tree(judgement.merged),
+            tree=batch.last_tree(judgement.merged),
             failed=judgement.failed,
         )
 
@@ -536,8 +547,13 @@ def hold_batch(
     work and is pushed to `held_branch`; it is on top of the first, so that a person can
     merge it without a conflict. The tasks in `failures` are sent back.
     """
-    from runner.fan_in.batch_merge import BatchMerge, FanIn
+    from runner.fan_in.admission import Admission
+    from runner.fan_in.batch_commits import BatchCommits
+    from runner.fan_in.batch_merge import BatchMerge
+    from runner.fan_in.context import BatchContext
     from runner.fan_in.inputs import SendBack
+    from runner.fan_in.outcome import FanIn
+    from runner.fan_in.unlanded_results import UnlandedResults
     from runner.plan.snapshot import read_snapshot
 
     manifest = results.manifest
@@ -546,21 +562,24 @@ def hold_batch(
         repo, head, manifest.plan, manifest.progress, manifest.task_rules
     )
     with repo.quarantine() as quarantine:
-        merge = BatchMerge(repo, quarantine, results, snapshot)
-        candidates, refused = merge.admit()
-        judgement = merge.judge(candidates, send_back)
-        failed = merge.keep_work({**refused, **judgement.failed})
-        commit, progress = merge.hold_commit(judgement.merged, failed, held_branch)
-        kept = merge.unlanded.commits_by_ref.values()
+        batch = BatchContext(repo, quarantine, results, snapshot)
+        admission = Admission(batch)
+        candidates, refused = admission.admit()
+        judgement = BatchMerge(batch, admission).judge(candidates, send_back)
+        unlanded = UnlandedResults(batch, admission)
+        failed = unlanded.keep({**refused, **judgement.failed})
+        recording = BatchCommits(batch, admission, unlanded)
+        commit, progress = recording.hold_commit(judgement.merged, failed, held_branch)
+        kept = unlanded.commits_by_ref.values()
         quarantine.adopt([commit, *kept], [head, manifest.base], packed=True)
     hold = FanIn(
         head,
         commits=(commit,),
         failed=failed,
-        carried=merge.unlanded.carried,
-        acceptable=merge.unlanded.acceptable,
-        snapshot=merge.snapshot_with([commit], progress),
-        results=merge.read_results,
+        carried=unlanded.carried,
+        acceptable=unlanded.acceptable,
+        snapshot=recording.snapshot_with([commit], progress),
+        results=admission.results,
     )
     # The branch moves on, so the second commit must not change the record of the run.
     held_results = replace(results, record_run=None)

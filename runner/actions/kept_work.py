@@ -13,7 +13,7 @@ from runner.core.manifest import Manifest
 
 if TYPE_CHECKING:
     from runner.actions.workflow_io import JobIO
-    from runner.fan_in.batch_merge import FanIn
+    from runner.fan_in.outcome import FanIn
     from runner.repo.remote import Remote
 
 

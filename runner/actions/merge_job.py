@@ -55,7 +55,7 @@ from runner.ui import job_summary
 
 if TYPE_CHECKING:
     from runner.actions.open_run import RunAtHead
-    from runner.fan_in.batch_merge import FanIn
+    from runner.fan_in.outcome import FanIn
     from runner.github_api.client import GitHub
     from runner.plan.records import RunRecord
     from runner.repo.remote import Remote

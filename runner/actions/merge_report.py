@@ -37,7 +37,7 @@ _UNKNOWN_AGENT = AgentSettings.model_construct(preset="(default)")
 if TYPE_CHECKING:
     from runner.actions.open_run import RunAtHead
     from runner.actions.workflow_io import JobIO, WorkflowContext
-    from runner.fan_in.batch_merge import FanIn
+    from runner.fan_in.outcome import FanIn
     from runner.github_api.client import GitHub
     from runner.plan.records import RunRecord
     from runner.plan.snapshot import Snapshot

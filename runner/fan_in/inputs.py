@@ -14,7 +14,7 @@ from runner.core.result_folder import NO_CHECKS, Checks
 from runner.policy.redaction import NONE, Secrets
 
 if TYPE_CHECKING:
-    from runner.fan_in.batch_merge import FanIn
+    from runner.fan_in.outcome import FanIn
     from runner.plan.records import RunRecord
 
 

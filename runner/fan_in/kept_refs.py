@@ -17,7 +17,7 @@ from runner.core.manifest import BatchEntry, Manifest
 from runner.core.task import Status
 
 if TYPE_CHECKING:
-    from runner.fan_in.batch_merge import FanIn
+    from runner.fan_in.outcome import FanIn
 
 ROOT = "refs/fanin/kept"
 _OTHER = re.compile(r"[^A-Za-z0-9_-]+")

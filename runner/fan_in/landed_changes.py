@@ -20,7 +20,7 @@ from runner.repo.quarantine import Quarantine
 from runner.repo.repository import Repository
 
 if TYPE_CHECKING:
-    from runner.fan_in.batch_merge import FanIn
+    from runner.fan_in.outcome import FanIn
 
 MergedBatch: TypeAlias = (
     "tuple[Manifest, Path, FanIn]"  # with the folder of its results

@@ -22,8 +22,8 @@ from runner.core.task import Standing
 
 if TYPE_CHECKING:
     from runner.core.result import Failure
-    from runner.fan_in.batch_merge import FanIn
     from runner.fan_in.inputs import VerifyStep
+    from runner.fan_in.outcome import FanIn
 
 
 def verified(

@@ -4,7 +4,7 @@ their failures say what the next attempts start from.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from runner.core.manifest import BatchEntry
@@ -19,13 +19,10 @@ from runner.core.result import (
 )
 from runner.core.result_folder import Reading
 from runner.fan_in import kept_refs
-from runner.fan_in.change_review import ChangeReview
+from runner.fan_in.admission import Admission
 from runner.fan_in.commit_message import kept_message
-from runner.fan_in.importing import PackImporter
-from runner.fan_in.inputs import BatchResults
+from runner.fan_in.context import BatchContext
 from runner.plan.changes import FailedAttempt
-from runner.plan.snapshot import Snapshot
-from runner.repo.quarantine import Quarantine
 
 _WORKFLOWS = ".github/workflows/"
 
@@ -46,55 +43,46 @@ class KeptResult:
 
 
 class UnlandedResults:
-    """The results of one batch that do not land on the head `snapshot`."""
+    """The results of one batch that do not land on its head."""
 
-    def __init__(
-        self,
-        quarantine: Quarantine,
-        results: BatchResults,
-        snapshot: Snapshot,
-        review: ChangeReview,
-        packs: PackImporter,
-    ) -> None:
+    def __init__(self, batch: BatchContext, admission: Admission) -> None:
         self.kept: dict[str, KeptResult] = {}  # task id → its work
-        self._quarantine, self._results, self._snapshot = quarantine, results, snapshot
-        self._manifest = results.manifest
-        self._review, self._packs = review, packs
+        self._batch, self._admission = batch, admission
 
-    def keep(
-        self,
-        readings: Sequence[Reading],
-        failed: Mapping[str, Failure],
-        admitted: Mapping[str, str],
-        in_part: Collection[str],
-    ) -> dict[str, Failure]:
+    def keep(self, failed: Mapping[str, Failure]) -> dict[str, Failure]:
         """Make a commit with the work of each failed attempt, and of each of which a
         part was left out, because the work is paid for.
 
-        `admitted` maps tasks to the trees that the policy accepted, `in_part` are those
-        whose tree is not all of their work. Returns the failures, which say why no
-        attempt goes on with work where that is so. Work with a secret in it is not kept:
-        these refs are pushed.
+        Returns the failures, which say why no attempt goes on with work where that is
+        so. Work with a secret in it is not kept: these refs are pushed.
         """
         failures = dict(failed)
-        for reading in readings:
+        in_part = self._admission.landing_trees
+        for reading in self._admission.readings:
             entry, result = reading.entry, reading.result
             task_id = entry.task.id
             is_whole = task_id not in failed and task_id not in in_part
             if is_whole or result is None or result.tree is None:
                 continue
-            if not self._packs.has_tree(result.tree) or self._has_secret(result.tree):
+            if not self._admission.packs.has_tree(result.tree):
+                continue
+            if self._has_secret(result.tree):
                 continue
             text = kept_message(entry, failed.get(task_id))
             commit = self._commit(result.tree, text)
-            kept = KeptResult(commit, kept_refs.name(self._manifest, entry))
+            kept = KeptResult(commit, kept_refs.name(self._batch.manifest, entry))
             self.kept[task_id] = kept
             failure = failed.get(task_id)
             if failure is None:
                 continue
             if _may_carry(entry, failure):
                 self.kept[task_id], failures[task_id] = self._carried(
-                    entry, result, failure, kept, text, admitted.get(task_id)
+                    entry,
+                    result,
+                    failure,
+                    kept,
+                    text,
+                    self._admission.admitted.get(task_id),
                 )
             elif failure.kind in REFUSED:
                 acceptable = self._is_acceptable(entry, result.tree)
@@ -114,11 +102,11 @@ class UnlandedResults:
         failure that says why. `tree` is what the policy accepted, None if unknown.
         """
         if tree is None:
-            judged = self._review.judge(entry.task, result.tree)
+            judged = self._admission.review.judge(entry.task, result.tree)
             if judged.refusal is not None:
                 return kept, _from_base(failure, judged.refusal.message)
             tree = judged.tree
-        workflow = self._workflow_in(tree) if self._results.pushes_kept else None
+        workflow = self._workflow_in(tree) if self._batch.results.pushes_kept else None
         if workflow is not None:
             reason = f"{workflow} is a workflow, which no kept work is pushed with"
             return kept, _from_base(failure, reason)
@@ -131,29 +119,31 @@ class UnlandedResults:
         return replace(kept, next=work, next_ref=ref), failure
 
     def _is_acceptable(self, entry: BatchEntry, tree: str) -> bool:
-        if not self._results.pushes_kept or self._workflow_in(tree) is not None:
+        if not self._batch.results.pushes_kept or self._workflow_in(tree) is not None:
             return False
-        return self._review.may_be_accepted(entry.task, tree)
+        return self._admission.review.may_be_accepted(entry.task, tree)
 
     def _workflow_in(self, tree: str) -> str | None:
         """The first changed workflow. GitHub takes one from no token that job merge has
         by default.
         """
-        base_tree = self._review.base_tree
-        for path in self._quarantine.changed_paths(base_tree, tree):
+        base_tree = self._admission.review.base_tree
+        for path in self._batch.quarantine.changed_paths(base_tree, tree):
             if path.casefold().startswith(_WORKFLOWS):
                 return path
         return None
 
     def _has_secret(self, tree: str) -> bool:
-        secrets = self._results.secrets
+        secrets = self._batch.results.secrets
         if not secrets:
             return False
-        changes = self._review.changes_to(tree)
-        return self._quarantine.first_secret(changes, secrets) is not None
+        changes = self._admission.review.changes_to(tree)
+        return self._batch.quarantine.first_secret(changes, secrets) is not None
 
     def _commit(self, tree: str, text: str) -> str:
-        return self._quarantine.commit_tree(tree, [self._manifest.base], text)
+        return self._batch.quarantine.commit_tree(
+            tree, [self._batch.manifest.base], text
+        )
 
     # -- what was kept --
 
@@ -185,11 +175,11 @@ class UnlandedResults:
     # -- the failures --
 
     def failed_attempts(
-        self, readings: Mapping[str, Reading], failures: Mapping[str, Failure]
+        self, failures: Mapping[str, Failure]
     ) -> tuple[FailedAttempt, ...]:
-        """The failed attempts that count; `readings` are by task id."""
+        """The failed attempts that count."""
         return tuple(
-            self._failed_attempt(readings[task_id], failure)
+            self._failed_attempt(self._admission.by_task[task_id], failure)
             for task_id, failure in failures.items()
             if failure.counted  # else its task may not be in the plan any more
         )
@@ -213,8 +203,8 @@ class UnlandedResults:
         if failure.kind in REFUSED:
             return None
         # The attempt left nothing to go on with: what it started from is still there.
-        task = self._snapshot.graph.tasks[task_id]
-        return self._snapshot.progress.record(task).kept
+        task = self._batch.snapshot.graph.tasks[task_id]
+        return self._batch.snapshot.progress.record(task).kept
 
 
 def _may_carry(entry: BatchEntry, failure: Failure) -> bool:

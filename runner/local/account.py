@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from runner.config.settings import Settings
     from runner.core.manifest import Manifest
     from runner.core.task import AgentSettings, Plan
-    from runner.fan_in.batch_merge import FanIn
+    from runner.fan_in.outcome import FanIn
     from runner.local.journal import Journal
     from runner.local.observer import MaskingObserver
     from runner.plan.snapshot import Snapshot

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from runner.attempt.context import AttemptContext
     from runner.config.settings import Settings
     from runner.core.manifest import Manifest
-    from runner.fan_in.batch_merge import FanIn
     from runner.fan_in.inputs import BatchResults
+    from runner.fan_in.outcome import FanIn
     from runner.local.delivery import LocalDelivery
     from runner.local.journal import Journal
     from runner.local.landing import BranchLander

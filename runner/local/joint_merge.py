@@ -32,7 +32,7 @@ from runner.plan.changes import ChangeSet, apply_changes
 if TYPE_CHECKING:
     from runner.core.manifest import Manifest
     from runner.core.result import Failure
-    from runner.fan_in.batch_merge import FanIn
+    from runner.fan_in.outcome import FanIn
     from runner.local.context import RunContext
     from runner.plan.snapshot import Snapshot
     from runner.repo.quarantine import Quarantine

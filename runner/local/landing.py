@@ -42,9 +42,9 @@ if TYPE_CHECKING:
     from runner.config.settings import Settings
     from runner.core.manifest import Manifest
     from runner.core.task import PlanSettings
-    from runner.fan_in.batch_merge import FanIn
     from runner.fan_in.inputs import BatchResults, RunVerify, VerifyStep
     from runner.fan_in.landed_changes import MergedBatch
+    from runner.fan_in.outcome import FanIn
     from runner.local.observer import MaskingObserver
     from runner.local.verdicts import Verdicts
     from runner.plan.changes import ChangeSet

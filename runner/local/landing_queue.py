@@ -32,7 +32,7 @@ from runner.plan.snapshot import Snapshot, read_for_recording, with_progress_fil
 if TYPE_CHECKING:
     from runner.core.manifest import Manifest
     from runner.core.result import Failure
-    from runner.fan_in.batch_merge import FanIn
+    from runner.fan_in.outcome import FanIn
     from runner.local.context import RunContext
     from runner.plan.progress import Progress
 

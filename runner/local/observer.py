@@ -28,7 +28,7 @@ from runner.schedule.budget import UsageTotal
 
 if TYPE_CHECKING:
     from runner.core.manifest import BatchEntry, Manifest
-    from runner.fan_in.batch_merge import FanIn
+    from runner.fan_in.outcome import FanIn
     from runner.plan.snapshot import Snapshot
     from runner.schedule.task_choice import TaskChoice
 

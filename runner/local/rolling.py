@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from runner.attempt.workspace_pool import WorkspacePool
     from runner.core.manifest import Manifest
     from runner.core.task import Task
-    from runner.fan_in.batch_merge import FanIn
+    from runner.fan_in.outcome import FanIn
     from runner.local.account import RunAccount
     from runner.local.attempts import AttemptRunner
     from runner.local.context import RunContext

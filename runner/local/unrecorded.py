@@ -16,7 +16,7 @@ from runner.repo.repository import Repository
 
 # The models of changes are imported when there are some: most runs start without.
 if TYPE_CHECKING:
-    from runner.fan_in.batch_merge import FanIn
+    from runner.fan_in.outcome import FanIn
     from runner.plan.changes import Change, ChangeSet
 
 

@@ -292,7 +292,8 @@ def test_the_first_agent_of_a_run_does_not_wait_for_what_merges_shows_or_deliver
         "rich.console",
         "importlib.metadata",
     }
-    late = {"fan_in.batch_merge", "fan_in.union", "fan_in.inputs", "local.accept"}
+    late = {"fan_in.batch_merge", "fan_in.union", "fan_in.inputs", "fan_in.outcome"}
+    late |= {"fan_in.admission", "fan_in.batch_commits", "local.accept"}
     late |= {"local.requests", "local.undo", "local.rolling", "local.landing_queue"}
     late |= {"local.delivery", "local.delivered", "plan.requests", "core.reports"}
     late |= {"attempt.capture", "attempt.sizes", "attempt.left_out", "attempt.detours"}

@@ -17,8 +17,8 @@ from runner.config.settings import load, read_settings_file
 from runner.core import result_folder
 from runner.core.manifest import Manifest
 from runner.core.result import Failure, FailureKind, Result
-from runner.fan_in.batch_merge import FanIn
 from runner.fan_in.inputs import BatchResults
+from runner.fan_in.outcome import FanIn
 from runner.plan.snapshot import read_snapshot
 from runner.repo import pack_writer
 from runner.repo.repository import Repository

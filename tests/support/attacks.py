@@ -16,8 +16,8 @@ from runner.config.settings import load, read_settings_file
 from runner.core import result_folder
 from runner.core.manifest import BatchEntry, Manifest
 from runner.core.result import Result
-from runner.fan_in.batch_merge import FanIn
 from runner.fan_in.inputs import BatchResults
+from runner.fan_in.outcome import FanIn
 from runner.plan.snapshot import read_snapshot
 from runner.policy.redaction import NONE, Secrets
 from runner.repo.repository import Repository

@@ -11,7 +11,7 @@ from runner.actions.open_run import RunAtHead
 from runner.actions.round_state import RoundState
 from runner.core.result import Failure, FailureKind, Question, Result, Usage
 from runner.core.task import AgentSettings
-from runner.fan_in.batch_merge import FanIn
+from runner.fan_in.outcome import FanIn
 from runner.plan.graph import TaskGraph
 from runner.plan.progress import Progress
 from runner.plan.records import Record

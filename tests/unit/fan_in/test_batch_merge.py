@@ -10,6 +10,7 @@ import pytest
 from runner.core.task import Status
 from runner.fan_in import batch_merge
 from runner.fan_in.batch_merge import BatchMerge
+from runner.fan_in.context import BatchContext
 from runner.fan_in.inputs import BatchResults
 from runner.plan.progress import Progress
 from runner.plan.records import Record
@@ -31,10 +32,11 @@ def test_what_the_base_has_did_not_land_since(
     # The file at the base says nothing of what a rolling run has merged before it.
     stale = Progress("tasks.yml")
     monkeypatch.setattr(batch_merge, "read_progress", lambda *_: stale)
-    merge = BatchMerge.__new__(BatchMerge)
-    merge.manifest = manifest(entry(task("C")))
-    merge.repo = None  # type: ignore[assignment]
-    merge.results = BatchResults(merge.manifest, Path(), is_in_base=is_in_base)
     head = Progress("tasks.yml", {"B": CHANGED, "A": CHANGED})
-    merge.snapshot = snapshot(task("A"), task("B"), task("C"), progress=head)
+    batch = BatchContext.__new__(BatchContext)
+    batch.manifest = manifest(entry(task("C")))
+    batch.repo = None  # type: ignore[assignment]
+    batch.results = BatchResults(batch.manifest, Path(), is_in_base=is_in_base)
+    batch.snapshot = snapshot(task("A"), task("B"), task("C"), progress=head)
+    merge = BatchMerge(batch, None)  # type: ignore[arg-type]
     assert merge._landed_since_base == {"x": changed_by}

@@ -7,7 +7,7 @@ import pytest
 from runner.core.result import Failure, FailureKind
 from runner.core.task import Status
 from runner.fan_in import kept_refs
-from runner.fan_in.batch_merge import FanIn
+from runner.fan_in.outcome import FanIn
 from runner.plan.graph import TaskGraph
 from runner.plan.progress import Progress
 from runner.plan.records import Record
