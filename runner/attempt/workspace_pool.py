@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from secrets import token_hex
 from types import TracebackType
 
 from runner.attempt import workspace
@@ -64,7 +65,6 @@ class WorkspacePool:
         self._lent: dict[Path, NewCheckout] = {}
         self._since: dict[Path, float] = {}  # when attempts got theirs
         self.setup_seconds = 0.0  # that set-up took last, to which others look
-        self._counter = 0
         self._checkout_time = 0.0  # seconds that the last one took an attempt
         self._files = 0  # that the last one had
         self._background = ThreadPoolExecutor(1, thread_name_prefix="fanin-spares")
@@ -223,8 +223,8 @@ class WorkspacePool:
             self._expected -= 1
 
     def _new_folder(self) -> Path:
-        self._counter += 1
-        return self._scratch / f"spare-{self._counter}"
+        # Several pools may make their spares in the same scratch folder.
+        return self._scratch / f"spare-{token_hex(8)}"
 
     def _add(self, spare: Workspace) -> None:
         with self._lock:

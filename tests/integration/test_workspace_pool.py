@@ -45,6 +45,11 @@ def prewarm(pool: WorkspacePool, count: int, base: str) -> None:
     pool._background.submit(lambda: None).result()
 
 
+def spares(tmp_path: Path) -> list[Path]:
+    """The folders of the spares that `pool` has made."""
+    return list((tmp_path / "scratch").glob("spare-*"))
+
+
 def files(space: Workspace) -> dict[str, str]:
     found = [
         path
@@ -87,7 +92,7 @@ def test_a_spare_is_moved_to_the_base_of_its_task(
     project.write("new/file", "new\n")
     after = project.commit()
     space = pool.acquire(after, tmp_path / "scratch" / "T", BRANCH)
-    assert not (tmp_path / "scratch" / "spare-1").exists()
+    assert spares(tmp_path) == []
     assert files(space) == {
         "README.md": "hello\n",
         ".gitignore": "*.ignored\n",
@@ -113,12 +118,24 @@ def test_a_spare_at_the_base_is_preferred_and_no_more_than_requested_are_made(
     after = project.commit()
     prewarm(pool, 2, after)
     prewarm(pool, 2, after)
-    assert sorted(path.name for path in (tmp_path / "scratch").glob("spare-*")) == [
-        "spare-1",
-        "spare-2",
-    ]
+    [older] = [spare.folder for spare in pool._spares if spare.base == before]
+    assert len(spares(tmp_path)) == 2
     pool.acquire(after, tmp_path / "scratch" / "T", BRANCH)
-    assert [path.name for path in (tmp_path / "scratch").glob("spare-*")] == ["spare-1"]
+    assert spares(tmp_path) == [older]
+
+
+def test_pools_with_the_same_scratch_folder_leave_each_other_their_spares(
+    pool: WorkspacePool, project: Project, tmp_path: Path
+) -> None:
+    base = project.git("rev-parse", "HEAD")
+    with pool_of(project, tmp_path / "scratch") as other:
+        for each in (pool, other):
+            space = each.acquire(base, tmp_path / "scratch" / "T", BRANCH)
+            space.remove()
+            prewarm(each, 1, base)
+        for each in (pool, other):
+            [spare] = each._spares
+            assert files(spare)["README.md"] == "hello\n"
 
 
 def test_a_spare_that_cannot_be_moved_is_replaced_by_a_new_workspace(
@@ -129,7 +146,7 @@ def test_a_spare_that_cannot_be_moved_is_replaced_by_a_new_workspace(
 ) -> None:
     monkeypatch.setattr(workspace, "_MAX_INDEX_IN_MEMORY", 0)
     prewarm(pool, 1, project.git("rev-parse", "HEAD"))
-    (tmp_path / "scratch" / "spare-1" / "checkout.index").write_bytes(b"damaged")
+    (spares(tmp_path)[0] / "checkout.index").write_bytes(b"damaged")
     project.write("new", "new\n")
     space = pool.acquire(project.commit(), tmp_path / "scratch" / "T", BRANCH)
     assert files(space)["new"] == "new\n"
@@ -140,13 +157,13 @@ def test_what_another_attempt_wrote_into_the_git_directory_of_a_spare_is_not_use
 ) -> None:
     before = project.git("rev-parse", "HEAD")
     prewarm(pool, 1, before)
-    git_dir = tmp_path / "scratch" / "spare-1" / "checkout" / ".git"
+    git_dir = spares(tmp_path)[0] / "checkout" / ".git"
     with (git_dir / "config").open("a") as config:
         config.write(f'[filter "trap"]\n\tsmudge = touch {tmp_path}/sprung; cat\n')
     (git_dir / "info" / "attributes").write_text("* filter=trap\n")
     project.write("new", "new\n")
     space = pool.acquire(project.commit(), tmp_path / "scratch" / "T", BRANCH)
-    assert not (tmp_path / "scratch" / "spare-1").exists()
+    assert spares(tmp_path) == []
     assert files(space)["new"] == "new\n"
     assert git(space, "config", "--get", "filter.trap.smudge", check=False) == ""
     assert not (tmp_path / "sprung").exists()
@@ -161,7 +178,7 @@ def test_a_spare_in_which_another_attempt_wrote_a_file_is_not_used(
 ) -> None:
     base = project.git("rev-parse", "HEAD")
     prewarm(pool, 1, base)
-    planted = tmp_path / "scratch" / "spare-1" / "checkout" / path
+    planted = spares(tmp_path)[0] / "checkout" / path
     planted.parent.mkdir(parents=True, exist_ok=True)
     times = planted.stat() if planted.exists() else None
     # of the same size
@@ -182,7 +199,7 @@ def test_a_spare_in_which_another_attempt_left_a_pipe_is_not_used(
 ) -> None:
     project.write("src/a", "a\n")
     prewarm(pool, 1, project.commit())
-    os.mkfifo(tmp_path / "scratch" / "spare-1" / "checkout" / path)
+    os.mkfifo(spares(tmp_path)[0] / "checkout" / path)
     project.write("src/a", "b\n")
     # git would wait at the second one
     space = pool.acquire(project.commit(), tmp_path / "scratch" / "T", BRANCH)
