@@ -9,8 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from runner.policy.redaction import forms
+
+if TYPE_CHECKING:
+    from runner.actions.workflow_io import JobIO
 
 
 @dataclass(frozen=True)
@@ -44,3 +48,29 @@ class MaskedValues:
 
 
 NONE = MaskedValues()
+
+
+def set_outputs(values: Mapping[str, str], job_io: JobIO, masked: MaskedValues) -> bool:
+    """Set outputs of job `merge`; those that GitHub would drop are empty.
+
+    Returns whether another round can start: not without `branch` and `state`.
+    """
+    can_go_on = True
+    allowed = dict(values)
+    for name, value in values.items():
+        found = masked.find(value)
+        if found is None:
+            continue
+        allowed[name] = ""
+        if name in {"branch", "state"}:
+            # Without them, another round would start as a new run without limits.
+            can_go_on = False
+            allowed["again"] = "false"
+            job_io.annotate(
+                "error",
+                f"the output {name} contains the value of {found}, and GitHub "
+                "drops such an output: the run ends here",
+                title="fanin",
+            )
+    job_io.output(allowed)
+    return can_go_on

@@ -534,7 +534,8 @@ def merge(
     from runner.actions import job_secrets
     from runner.actions.batch_choice import ChoiceOptions
     from runner.actions.masked_values import MaskedValues
-    from runner.actions.merge_job import MergeJob, MergeOptions
+    from runner.actions.merge_inputs import MergeInputs, MergeOptions
+    from runner.actions.merge_job import MergeJob
     from runner.actions.result_spans import send_spans_of_results
     from runner.actions.round_state import handed_over, read_manifest
     from runner.agents.environment import secret_variables, secrets_of
@@ -589,7 +590,7 @@ def merge(
         environ=os.environ,
     )
     retry = Retry(budget_seconds=options.api_wait_seconds)
-    job = MergeJob(
+    inputs = MergeInputs(
         repo,
         batch,
         results,
@@ -604,7 +605,7 @@ def merge(
     with _job_spans(context, job_io, batch.run) as spans:
         send_spans_of_results(spans, batch, results, verdict, secrets)
         with spans.span("merge", attributes, within=batch_span(batch.batch)):
-            exit_code = job.run()
+            exit_code = MergeJob(inputs).run()
         _trace_batch(spans, next_manifest, batch.batch)
     return exit_code
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from runner.actions.batch_choice import ChoiceOptions
-from runner.actions.merge_job import MergeOptions
+from runner.actions.merge_inputs import MergeOptions
 
 _MINUTES_AFTER_A_CANCEL = 5
 
