@@ -22,11 +22,13 @@ from runner.core.errors import EXIT_DONE, UsageProblem
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from runner.actions.masked_values import MaskedValues
     from runner.actions.round_state import RoundState
     from runner.actions.workflow_io import JobIO, WorkflowContext
     from runner.config.settings import Settings
     from runner.core.manifest import Manifest
     from runner.core.result_folder import RefuseSeal
+    from runner.policy.redaction import Secrets
     from runner.sandbox.walls import Walls
     from runner.ui.job_spans import JobSpans
 
@@ -530,15 +532,11 @@ def merge(
 
     With --later-rounds the next batch is chosen too.
     """
-    from runner import agents
-    from runner.actions import job_secrets
     from runner.actions.batch_choice import ChoiceOptions
-    from runner.actions.masked_values import MaskedValues
     from runner.actions.merge_inputs import MergeInputs, MergeOptions
     from runner.actions.merge_job import MergeJob
     from runner.actions.result_spans import send_spans_of_results
     from runner.actions.round_state import handed_over, read_manifest
-    from runner.agents.environment import secret_variables, secrets_of
     from runner.github_api.client import GitHub
     from runner.github_api.session import Retry
     from runner.repo.remote import Remote
@@ -549,25 +547,7 @@ def merge(
     batch = read_manifest(manifest, manifest_digest)
     handed_state = handed_over(state, batch)
     repo = open_repository(repo_path)
-    # The task jobs searched for their secrets already, but on machines where an agent
-    # had a shell. This job searches once more.
-    agent_env = job_secrets.read_agent_env(os.environ, job_io)
-    setup_env = job_secrets.read_setup_env(os.environ, job_io)
-    secrets = secrets_of(
-        [entry.agent for entry in batch.entries], os.environ, agent_env
-    )
-    secrets |= job_secrets.handed_secrets(os.environ, setup_env)
-    keys = {
-        name for agent in agents.presets().values() for name in secret_variables(agent)
-    }
-    handed = (
-        job_secrets.AGENT_ENV,
-        job_secrets.SETUP_ENV,
-        job_secrets.APP_ID,
-        job_secrets.APP_KEY,
-        job_secrets.TRACE_HEADERS,
-    )
-    masked = MaskedValues.of(os.environ, [*handed, "FANIN_TOKEN", *keys])
+    secrets = _secrets_of_batch(batch, job_io)
     choice = ChoiceOptions(
         next_manifest,
         later_rounds=max(0, later_rounds - 1),
@@ -585,7 +565,7 @@ def merge(
         last=last,
         secrets=secrets,
         refuse_seal=_seal_check(batch, context, job_io, asked=sealed),
-        masked=masked,
+        masked=_masked_values(),
         events=events,
         environ=os.environ,
     )
@@ -608,6 +588,41 @@ def merge(
             exit_code = MergeJob(inputs).run()
         _trace_batch(spans, next_manifest, batch.batch)
     return exit_code
+
+
+def _secrets_of_batch(batch: Manifest, job_io: JobIO) -> Secrets:
+    """The secrets that were handed to the batch's agents and to set-up.
+
+    The task jobs searched for them already, but on machines where an agent had a shell.
+    """
+    from runner.actions import job_secrets
+    from runner.agents.environment import secrets_of
+
+    agent_env = job_secrets.read_agent_env(os.environ, job_io)
+    setup_env = job_secrets.read_setup_env(os.environ, job_io)
+    agents = [entry.agent for entry in batch.entries]
+    secrets = secrets_of(agents, os.environ, agent_env)
+    return secrets | job_secrets.handed_secrets(os.environ, setup_env)
+
+
+def _masked_values() -> MaskedValues:
+    """What GitHub masks in the outputs of this job."""
+    from runner import agents
+    from runner.actions import job_secrets
+    from runner.actions.masked_values import MaskedValues
+    from runner.agents.environment import secret_variables
+
+    keys = {
+        name for agent in agents.presets().values() for name in secret_variables(agent)
+    }
+    handed = (
+        job_secrets.AGENT_ENV,
+        job_secrets.SETUP_ENV,
+        job_secrets.APP_ID,
+        job_secrets.APP_KEY,
+        job_secrets.TRACE_HEADERS,
+    )
+    return MaskedValues.of(os.environ, [*handed, "FANIN_TOKEN", *keys])
 
 
 def _seal_check(
