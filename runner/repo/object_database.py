@@ -16,7 +16,13 @@ from runner.repo.batch_process import Content, ObjectInfo, ObjectReader
 from runner.repo.command import Git
 from runner.repo.configuration import Configuration
 from runner.repo.line_counts import line_counts
-from runner.repo.objects import Entries, Objects, commit_links, parse_tree
+from runner.repo.objects import (
+    Entries,
+    Objects,
+    TreeCache,
+    commit_links,
+    parse_tree,
+)
 from runner.repo.tree_changes import Database, tree_changes
 
 if TYPE_CHECKING:
@@ -192,8 +198,12 @@ class ObjectDatabase:
     def _tree_changes(self, old: str, new: str) -> list[Change] | None:
         if not is_full_id(old) or not is_full_id(new):
             return None
-        database = Database(self.infos, self.contents)
+        database = Database(self.infos, self.contents, self._tree_cache())
         return tree_changes(database, self.tree(old), self.tree(new))
+
+    def _tree_cache(self) -> TreeCache:
+        """Where trees are kept between two questions."""
+        return TreeCache()
 
     def changes_to(self, old: str, trees: Sequence[str]) -> list[list[Change]]:
         """`changes` from tree `old` to each of the trees.

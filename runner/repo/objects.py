@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,8 +31,20 @@ Store = Callable[[NewObjects], object]  # adds objects
 StorePack = Callable[[bytes], object]  # adds the objects of a pack
 WriteFile = Callable[[Path, bytes], object]  # makes a file with that content
 FOLDER = "40000"
-_MAX_CACHED_TREES = 4096  # trees that stay in memory between two edits
+_MAX_CACHED = 2**17  # entries of trees that stay in memory, some 30 MB
 _MAX_LOOSE = 8  # this many new objects become files of their own, more of them a pack
+
+
+def _entry_pattern(id_length: int) -> re.Pattern[bytes]:
+    """Matches an entry of a tree: MODE, space, name, NUL, binary id.
+
+    What is none matches whole to the end: from each later place it would take as long
+    again to see that.
+    """
+    return re.compile(rb"(?s)([^ \0]*) ([^\0]*)\0(.{%d})|(.+)" % id_length)
+
+
+_ENTRY = {length: _entry_pattern(length) for length in (20, 32)}
 
 
 @dataclass
@@ -50,6 +63,31 @@ class _Edit:
     made: str | None = None
 
 
+class TreeCache:
+    """Trees that have been read. An object never changes."""
+
+    def __init__(self) -> None:
+        self._trees: dict[str, Entries] = {}
+        self._size = 0  # entries of all trees
+
+    def __contains__(self, tree: str) -> bool:
+        return tree in self._trees
+
+    def __getitem__(self, tree: str) -> Entries:
+        return self._trees[tree]
+
+    def __setitem__(self, tree: str, entries: Entries) -> None:
+        if tree not in self._trees:
+            self._size += len(entries)
+        self._trees[tree] = entries
+
+    def trim(self) -> None:
+        """Forget the trees if they are many. What reads several does so before it."""
+        if self._size > _MAX_CACHED:
+            self._trees.clear()
+            self._size = 0
+
+
 class Objects:
     """Reads objects through `read`, and hands new ones to `store`, many at once where
     they are made together.
@@ -59,7 +97,7 @@ class Objects:
 
     def __init__(self, algorithm: str, read: Read, store: Store) -> None:
         self._algorithm, self._read, self._store = algorithm, read, store
-        self._trees: dict[str, Entries] = {}
+        self.trees = TreeCache()
         self._new: dict[str, tuple[str, bytes]] = {}
 
     def write(self, kind: str, data: bytes) -> str:
@@ -99,19 +137,20 @@ class Objects:
 
     def tree(self, object_id: str) -> Entries:
         """The entries of a tree. Raises KeyError if there is no such tree."""
+        self.trees.trim()
         self._load([object_id])
-        return self._trees[object_id]
+        return self.trees[object_id]
 
     def _load(self, object_ids: Sequence[str]) -> None:
         """Read those of the trees that are not in memory."""
         distinct = dict.fromkeys(object_ids)
-        missing = [tree for tree in distinct if tree not in self._trees]
+        missing = [tree for tree in distinct if tree not in self.trees]
         if not missing:
             return
         for object_id, (kind, data) in zip(missing, self._read(missing), strict=True):
             if kind != "tree":
                 raise KeyError(object_id)
-            self._trees[object_id] = dict(parse_tree(data, len(object_id) // 2))
+            self.trees[object_id] = dict(parse_tree(data, len(object_id) // 2))
 
     def find(self, tree: str, path: str) -> Entry | None:
         """The entry at `path`; None if it does not exist."""
@@ -130,8 +169,7 @@ class Objects:
         file and a folder.
         """
         root = _edit_of(changes)
-        if len(self._trees) > _MAX_CACHED_TREES:
-            self._trees.clear()
+        self.trees.trim()
         # The deepest trees first, without recursion: nobody limits the depth of a tree.
         for edit, tree in reversed(self._trees_to_change(base, root)):
             edit.made = self._apply(tree, edit)
@@ -152,7 +190,7 @@ class Objects:
             found += level
             next_level: list[tuple[_Edit, str | None]] = []
             for edit, tree in level:
-                entries = self._trees[tree] if tree is not None else {}
+                entries = self.trees[tree] if tree is not None else {}
                 for name, child in edit.below.items():
                     if child.below and child.entry is None:
                         next_level.append((child, _folder(entries.get(name))))
@@ -163,7 +201,7 @@ class Objects:
         """The tree with the changes below `edit`, whose trees are written already; None
         for an empty one, which git does not keep inside of another.
         """
-        entries = dict(self._trees[tree]) if tree is not None else {}
+        entries = dict(self.trees[tree]) if tree is not None else {}
         for name, child in edit.below.items():
             old = entries.pop(name, None)
             new = _changed(name, old, child)
@@ -172,7 +210,7 @@ class Objects:
         if not entries:
             return None
         object_id = self._add("tree", encode_tree(entries))
-        self._trees[object_id] = entries
+        self.trees[object_id] = entries
         return object_id
 
 
@@ -279,16 +317,14 @@ def object_id_of(kind: str, data: bytes, algorithm: str) -> str:
     return hashlib.new(algorithm, whole, usedforsecurity=False).hexdigest()
 
 
-def parse_tree(data: bytes, id_length: int) -> Iterator[tuple[bytes, Entry]]:
-    """Name and entry of each. In the data they are MODE, space, name, NUL, binary id."""
-    start = 0
-    while start < len(data):
-        space = data.index(b" ", start)
-        end = data.index(b"\0", start)
-        mode = data[start:space].decode()
-        object_id = data[end + 1 : end + 1 + id_length].hex()
-        yield data[space + 1 : end], (mode, object_id)
-        start = end + 1 + id_length
+def parse_tree(data: bytes, id_length: int) -> list[tuple[bytes, Entry]]:
+    """Name and entry of each. ValueError if that is no tree."""
+    found = _ENTRY[id_length].findall(data)
+    if found and found[-1][3]:
+        raise ValueError("an entry of a tree ends early")
+    return [
+        (name, (mode.decode(), object_id.hex())) for mode, name, object_id, _ in found
+    ]
 
 
 def commit_links(data: bytes) -> list[tuple[str, str]]:
@@ -300,14 +336,14 @@ def commit_links(data: bytes) -> list[tuple[str, str]]:
 
 def encode_tree(entries: Entries) -> bytes:
     """The content of a tree."""
-    ordered = sorted(entries.items(), key=_sort_key)
+    ordered = sorted(entries.items(), key=sort_key)
     return b"".join(
         b"%s %s\0%s" % (mode.encode(), name, bytes.fromhex(object_id))
         for name, (mode, object_id) in ordered
     )
 
 
-def _sort_key(item: tuple[bytes, Entry]) -> bytes:
+def sort_key(item: tuple[bytes, Entry]) -> bytes:
     """Git's order: a folder's name counts as if a slash followed it."""
     name, (mode, _) = item
     return name + b"/" if mode == FOLDER else name

@@ -27,6 +27,7 @@ from runner.repo.object_database import ObjectDatabase, WritableDatabase
 from runner.repo.objects import (
     NewObjects,
     Objects,
+    TreeCache,
     commit_links,
     file_of,
     parse_tree,
@@ -87,6 +88,9 @@ class Quarantine(WritableDatabase):
 
     def objects(self) -> Objects:
         return self._objects
+
+    def _tree_cache(self) -> TreeCache:
+        return self._objects.trees
 
     def remove(self) -> None:
         """Drop every object that was not adopted."""

@@ -5,12 +5,12 @@ time.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from runner.policy.change import EXECUTABLE, GITLINK, REGULAR, SYMLINK, Change
 from runner.repo.batch_process import Content, ObjectInfo
-from runner.repo.objects import FOLDER, Entries, Entry, parse_tree
+from runner.repo.objects import FOLDER, Entry, TreeCache, parse_tree
 
 # Where more has to be read, git is faster.
 _MAX_BYTES, _MAX_TREES = 2**18, 512
@@ -19,10 +19,14 @@ _MODES = frozenset({REGULAR, EXECUTABLE, SYMLINK, GITLINK, FOLDER})
 
 
 class Database(NamedTuple):
-    """The questions that are asked: type and size of objects, and their contents."""
+    """The questions that are asked: type and size of objects, and their contents.
+
+    `trees` has those of which neither is asked, and gets all that are read.
+    """
 
     infos: Callable[[Sequence[str]], Sequence[ObjectInfo | None]]
     contents: Callable[[Sequence[str]], Sequence[Content | None]]
+    trees: TreeCache
 
 
 class _Pair(NamedTuple):
@@ -37,51 +41,51 @@ def tree_changes(database: Database, old: str, new: str) -> list[Change] | None:
     """The changes from one tree to another in the order of git, without sizes; None if
     git should be asked.
     """
+    trees = database.trees
+    trees.trim()
     changes: list[Change] = []
     pairs = [_Pair(b"", old, new)]
     count = 0
     while pairs:
         ids = {each for pair in pairs for each in (pair.old, pair.new) if each}
         count += len(ids)
-        trees = _read(database, sorted(ids)) if count <= _MAX_TREES else None
-        if trees is None:
+        if count > _MAX_TREES or not _read(database, sorted(ids)):
             return None
         below: list[_Pair] = []
         for pair in pairs:
             for path, before, after in _different(pair, trees):
+                if any(entry and entry[0] not in _MODES for entry in (before, after)):
+                    return None
                 changes += _change(path, before, after)
                 below += _below(path, before, after)
         pairs = below
     return sorted(changes, key=lambda change: os.fsencode(change.path))
 
 
-def _read(database: Database, ids: Sequence[str]) -> dict[str, Entries] | None:
-    infos = database.infos(ids)
+def _read(database: Database, ids: Sequence[str]) -> bool:
+    """Read those of the trees that are not in memory. False if git should be asked."""
+    trees = database.trees
+    missing = [each for each in ids if each not in trees]
+    infos = database.infos(missing)
     if any(info is None or info.kind != "tree" for info in infos):
-        return None
+        return False
     if sum(info.size for info in infos if info is not None) > _MAX_BYTES:
-        return None
-    trees = {}
-    for object_id, content in zip(ids, database.contents(ids), strict=True):
+        return False
+    for object_id, content in zip(missing, database.contents(missing), strict=True):
         if content is None:
-            return None
-        entries = dict(parse_tree(content.data, len(object_id) // 2))
-        if not _MODES.issuperset(mode for mode, _ in entries.values()):
-            return None
-        trees[object_id] = entries
-    return trees
+            return False
+        trees[object_id] = dict(parse_tree(content.data, len(object_id) // 2))
+    return True
 
 
 def _different(
-    pair: _Pair, trees: dict[str, Entries]
-) -> Iterator[tuple[bytes, Entry | None, Entry | None]]:
+    pair: _Pair, trees: TreeCache
+) -> list[tuple[bytes, Entry | None, Entry | None]]:
     """Each path in the folder that differs, with both of its entries."""
     old = trees[pair.old] if pair.old else {}
     new = trees[pair.new] if pair.new else {}
-    for name in old.keys() | new.keys():
-        before, after = old.get(name), new.get(name)
-        if before != after:
-            yield pair.folder + name, before, after
+    names = {name for name, _ in old.items() ^ new.items()}
+    return [(pair.folder + name, old.get(name), new.get(name)) for name in names]
 
 
 def _change(path: bytes, before: Entry | None, after: Entry | None) -> list[Change]:

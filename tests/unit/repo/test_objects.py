@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from runner.core.errors import GitFailed
+from runner.repo import objects
+from runner.repo.objects import TreeCache, encode_tree, parse_tree
 from tests.support.object_store import REGULAR, Store, git
 
 
@@ -100,6 +102,40 @@ def test_a_commit_for_merge_tree_is_always_the_same_and_git_accepts_it(
     assert root == store.objects.commit(tree)
     assert git(store.where, "rev-parse", f"{side}^") == root
     git(store.where, "fsck", "--strict", side)
+
+
+@pytest.mark.parametrize("id_length", [20, 32])
+def test_a_tree_that_is_cut_short_has_no_entries(id_length: int) -> None:
+    object_id = "0a00" * (id_length // 2)
+    entries = {b"a": ("100644", object_id), b" ": ("40000", object_id)}
+    data = encode_tree(entries)
+    assert dict(parse_tree(data, id_length)) == entries
+    whole = encode_tree({b" ": entries[b" "]})
+    for end in range(1, len(data)):
+        if end == len(whole):
+            continue
+        with pytest.raises(ValueError, match="ends early"):
+            parse_tree(data[:end], id_length)
+
+
+@pytest.mark.parametrize("data", [b"7 " * 2**20, b"7" * 2**21, b" " * 2**21])
+def test_what_is_no_tree_takes_no_longer_than_one(data: bytes) -> None:
+    with pytest.raises(ValueError, match="ends early"):
+        parse_tree(data, 20)
+
+
+def test_trees_are_kept_up_to_a_number_of_entries(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(objects, "_MAX_CACHED", 3)
+    cache = TreeCache()
+    for _ in range(2):
+        cache["one"] = dict.fromkeys([b"a", b"b"], ("100644", "1" * 40))
+        cache.trim()
+        assert "one" in cache
+        cache["two"] = cache["one"]
+        cache.trim()
+        assert "one" not in cache
 
 
 def test_a_path_deeper_than_the_recursion_limit_is_written_and_removed(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -161,6 +162,38 @@ def test_a_plain_pack_that_names_what_is_not_there_is_refused(
         pack = pack_file(repo, ("tree", tree))
         with repo.quarantine() as quarantine, pytest.raises(GitFailed):
             quarantine.import_pack(pack, pack.stat().st_size + 1)
+
+
+def note_names(
+    monkeypatch: pytest.MonkeyPatch,
+    quarantine: Quarantine,
+    question: str,
+    asked: list[str],
+) -> None:
+    """Add to `asked` the names of all objects that the question is about."""
+    ask = getattr(quarantine, question)
+
+    def noted(names: Sequence[str]) -> object:
+        asked.extend(names)
+        return ask(names)
+
+    monkeypatch.setattr(quarantine, question, noted)
+
+
+def test_a_tree_is_read_once_by_all_that_look_at_it(
+    repo: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blob = repo.write_blob(b"x")
+    empty = repo.objects().write("tree", b"")
+    base = repo.write_tree(empty, {"a/b": blob, "c": blob})
+    new = repo.write_tree(base, {"a/b": repo.write_blob(b"y")})
+    asked: list[str] = []
+    with repo.quarantine() as quarantine:
+        note_names(monkeypatch, quarantine, "contents", asked)
+        for _ in range(2):
+            assert len(quarantine.changes(base, new)) == 1
+            quarantine.write_tree(base, {"a/b": None})
+    assert len(asked) == len(set(asked)) == 4
 
 
 def test_attributes_that_git_refuses_are_refused_wherever_they_are(

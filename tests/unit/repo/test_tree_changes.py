@@ -11,6 +11,7 @@ import pytest
 from runner.policy.change import Change
 from runner.repo import diff, tree_changes
 from runner.repo.command import isolated_git
+from runner.repo.objects import TreeCache
 from runner.repo.repository import Repository
 from runner.repo.tree_changes import Database
 
@@ -51,7 +52,7 @@ def test_the_changes_between_two_trees_are_those_that_git_shows(
         stdin="".join(f"{old} {new}\n" for old in trees for new in trees).encode(),
     )
     expected = iter(diff.parse_raw_pairs(shown))
-    database = Database(repo.infos, repo.contents)
+    database = Database(repo.infos, repo.contents, TreeCache())
     changed = 0
     for old in trees:
         for new in trees:
@@ -68,7 +69,7 @@ def test_large_trees_and_those_with_modes_of_old_versions_are_left_to_git(
     entry = b"100664 a\0" + bytes.fromhex(blob)
     old_mode = repo.objects().write("tree", entry)
     empty = repo.objects().write("tree", b"")
-    database = Database(repo.infos, repo.contents)
+    database = Database(repo.infos, repo.contents, TreeCache())
     assert tree_changes.tree_changes(database, empty, old_mode) is None
     [change] = repo.changes(empty, old_mode)
     assert change.new == (mode, blob)
@@ -77,4 +78,5 @@ def test_large_trees_and_those_with_modes_of_old_versions_are_left_to_git(
         Change("a", None, (mode, blob))
     ]
     monkeypatch.setattr(tree_changes, "_MAX_BYTES", 10)
+    database = Database(repo.infos, repo.contents, TreeCache())
     assert tree_changes.tree_changes(database, empty, small) is None
