@@ -15,9 +15,12 @@ def spelled_alike(objects: Objects, tree: str, paths: Iterable[str]) -> list[str
     """The files and folders of the tree whose names are those of the paths, or of a
     folder above one, but for case and Unicode form. In the order of the tree.
     """
+    wanted_names = _Wanted.of(paths)
+    if not wanted_names.below:
+        return []
     found: set[str] = set()
     # the folder's name with a slash, its tree, the names that are looked for below it
-    folders = [("", tree, _Wanted.of(paths))]
+    folders = [("", tree, wanted_names)]
     while folders:
         folder, tree_id, wanted = folders.pop()
         for name, (mode, object_id) in objects.tree(tree_id).items():

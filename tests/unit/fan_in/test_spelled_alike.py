@@ -8,6 +8,7 @@ from pathlib import Path
 from runner.fan_in.spelled_alike import spelled_alike
 from runner.repo.command import isolated_git
 from runner.repo.repository import Repository
+from tests.support.object_store import Store
 
 
 def test_names_on_the_way_to_a_path_are_found_in_any_spelling(tmp_path: Path) -> None:
@@ -31,3 +32,11 @@ def test_names_on_the_way_to_a_path_are_found_in_any_spelling(tmp_path: Path) ->
         *("README", "Src", "Src/a", "caf\u00e9", "caf\u00e9/x", "lib", "src", "src/A")
     ]
     assert spelled_alike(repo.objects(), tree, []) == []
+
+
+def test_nothing_is_read_where_no_path_is_new(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    tree = store.tree({"a/b": "x"})
+    store.questions.clear()
+    assert spelled_alike(store.objects, tree, []) == []
+    assert store.questions == []
