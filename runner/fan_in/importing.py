@@ -79,7 +79,8 @@ class PackImporter:
         if refusal is not None:
             return refusal
         try:
-            self._quarantine.import_pack(pack.path, pack.size + 1)
+            step = (self._base_tree, pack.tree)
+            self._quarantine.import_pack(pack.path, pack.size + 1, step)
         except GitFailed as error:
             return _corrupt(f"the pack is refused: {error.stderr[-300:]}")
         if not self.has_tree(pack.tree):

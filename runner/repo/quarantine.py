@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TypeVar
 
 from runner.core import durable
 from runner.core.folders import remove_folder
@@ -25,6 +25,7 @@ from runner.repo.batch_process import Content, ObjectInfo, ObjectReader
 from runner.repo.command import Git
 from runner.repo.object_database import ObjectDatabase, WritableDatabase
 from runner.repo.objects import (
+    Entries,
     NewObjects,
     Objects,
     TreeCache,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from runner.repo.repository import Repository
 
 T = TypeVar("T")
+
 _UNPACK_LIMIT = 100  # objects: git's own default of fetch.unpackLimit
 _MAX_MEMORY = 2**24  # bytes of objects; of more, git makes packs
 # bytes of objects that are packed here: the progress file of 10,000 tasks has 5 MB
@@ -46,6 +48,13 @@ _MAX_PACKED = 2**24
 # Results that are imported together without git, which is faster for more.
 _MAX_PLAIN = 64
 _MAX_LOOSE = 8  # more objects than these are one pack in the folder
+
+
+class _Plain(NamedTuple):
+    """The new objects of small packs, and the entries of all trees in these."""
+
+    objects: NewObjects
+    trees: Mapping[str, Entries]
 
 
 class Quarantine(WritableDatabase):
@@ -200,14 +209,17 @@ class Quarantine(WritableDatabase):
 
     # -- packs of results --
 
-    def import_pack(self, pack: Path, max_bytes: int) -> None:
+    def import_pack(
+        self, pack: Path, max_bytes: int, step: tuple[str, str] | None = None
+    ) -> None:
         """Import an untrusted pack of at most `max_bytes`, every object checked.
 
-        Raises GitFailed if one of them is not what git itself would write.
+        `step` is the tree that it was made on, and the one that it should bring. Raises
+        GitFailed if an object is not what git itself would write.
         """
-        objects = self._plain_objects(pack, max_bytes)
-        if objects is not None:
-            self._store(objects)
+        plain = self._plain_objects(pack, max_bytes, step)
+        if plain is not None:
+            self._store_plain(plain)
             return
         argv = ["index-pack", "--strict", "--fsck-objects", "--fix-thin", "--stdin"]
         with pack.open("rb") as stream:
@@ -218,7 +230,14 @@ class Quarantine(WritableDatabase):
                 self._has_packs = True
             self.git.run([*argv, f"--max-input-size={max_bytes}"], stdin=stream)
 
-    def _plain_objects(self, pack: Path, max_bytes: int) -> NewObjects | None:
+    def _store_plain(self, plain: _Plain) -> None:
+        self._store(plain.objects)
+        for object_id, entries in plain.trees.items():
+            self._objects.trees[object_id] = entries
+
+    def _plain_objects(
+        self, pack: Path, max_bytes: int, step: tuple[str, str] | None
+    ) -> _Plain | None:
         """The new objects of an untrusted pack if it is small, all of them are plain, and
         what they name is there; None if git should be asked.
         """
@@ -230,17 +249,17 @@ class Quarantine(WritableDatabase):
         links = small_pack.links(objects) if objects is not None else None
         if objects is None or links is None:
             return None
-        outside = list(links.outside)
+        # What the base has is there. In a large folder that is nearly all.
+        there = links.unchanged(*step, self._objects.tree) if step else set()
+        outside = [name for name in links.outside if name not in there]
         for info, name in zip(self.infos(outside), outside, strict=True):
             if info is None or info.kind != links.outside[name]:
                 return None
         # An object that is there already stays. One of the same id with another content
         # is an attack, for which git has an error.
-        there = [info.object_id for info in self.infos(list(objects)) if info]
-        contents = self.contents(there)
-        if any(
-            objects[name] != each for name, each in zip(there, contents, strict=True)
-        ):
+        old = [info.object_id for info in self.infos(list(objects)) if info]
+        contents = self.contents(old)
+        if any(objects[name] != each for name, each in zip(old, contents, strict=True)):
             return None
         inside = {name: objects[name] for name in links.attributes & objects.keys()}
         elsewhere = self.blobs(list(links.attributes - inside.keys()))
@@ -250,7 +269,8 @@ class Quarantine(WritableDatabase):
         ):
             if not small_pack.are_plain_attributes(attributes):
                 return None
-        return {name: objects[name] for name in objects.keys() - set(there)}
+        new = {name: objects[name] for name in objects.keys() - set(old)}
+        return _Plain(new, links.trees)
 
     def import_packs(
         self, packs: Mapping[str, tuple[Path, int]], base: str
@@ -304,15 +324,17 @@ class Quarantine(WritableDatabase):
         """`import_packs` of small packs with plain objects; None if git should be asked."""
         if len(packs) > _MAX_PLAIN:
             return None
-        new: dict[str, tuple[str, bytes]] = {}
+        objects: dict[str, tuple[str, bytes]] = {}
+        trees: dict[str, Entries] = {}
         for tree, (pack, size) in packs.items():
-            objects = self._plain_objects(pack, size)
-            if objects is None:
+            plain = self._plain_objects(pack, size, (base, tree))
+            if plain is None:
                 return None
-            if tree not in objects and not self.is_tree(tree):
+            if tree not in plain.objects and not self.is_tree(tree):
                 return None
-            new |= objects
-        self._store(new)
+            objects |= plain.objects
+            trees |= plain.trees
+        self._store_plain(_Plain(objects, trees))
         return [self.changes(base, tree) for tree in packs]
 
     @contextmanager

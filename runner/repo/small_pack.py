@@ -10,17 +10,17 @@ from __future__ import annotations
 import hashlib
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from runner.policy.change import EXECUTABLE, GITLINK, REGULAR, SYMLINK
 from runner.repo.batch_process import Content
 from runner.repo.objects import (
     FOLDER,
-    Entry,
-    encode_tree,
+    Entries,
     object_id_of,
     parse_tree,
+    sort_key,
 )
 from runner.repo.pack_writer import HEADER, MAGIC, TYPES, VERSION
 
@@ -31,7 +31,7 @@ _KINDS = {number: kind for kind, number in TYPES.items() if kind != "commit"}
 _MAX_SHIFT = 28  # a size with more bits is too large
 _MODES = frozenset({REGULAR, EXECUTABLE, SYMLINK, GITLINK, FOLDER})
 # Printable ASCII without what stands for something else on Windows: / : \ ~
-_PLAIN_NAME = re.compile(rb"[ -.0-9;-\[\]-}]+")
+_PLAIN_NAMES = re.compile(rb"(?:[ -.0-9;-\[\]-}]+/)*")
 # Of the names that begin so, git checks some.
 _GIT_NAME = b".git"
 ATTRIBUTES = b".gitattributes"
@@ -45,11 +45,37 @@ _MAX_ATTRIBUTE_LINE = 2000
 
 class Links(NamedTuple):
     """What trees name: the type of each object that is none of theirs, and the ids of
-    their files of attributes.
+    their files of attributes. `trees` are they themselves.
     """
 
     outside: dict[str, str]
     attributes: frozenset[str]
+    trees: dict[str, Entries]
+
+    def unchanged(
+        self, base: str, tree: str, read: Callable[[str], Entries]
+    ) -> set[str]:
+        """The ids that `tree` has where tree `base` has them as well.
+
+        `read` gives the trees that `base` reaches. A tree counts at its first place alone:
+        anyone could put a large one at every place.
+        """
+        found: set[str] = set()
+        waiting = [(base, tree)]
+        seen = {tree}
+        while waiting:
+            old, new = waiting.pop()
+            entries = self.trees.get(new)
+            if entries is None:
+                continue
+            before = read(old)
+            found.update(each for _, (_, each) in entries.items() & before.items())
+            for name in entries.keys() & before.keys():
+                mode, each = entries[name]
+                if mode == before[name][0] == FOLDER and each not in seen:
+                    seen.add(each)
+                    waiting.append((before[name][1], each))
+        return found
 
 
 def read(pack: bytes, algorithm: str) -> dict[str, Content] | None:
@@ -105,11 +131,15 @@ def links(objects: Mapping[str, Content]) -> Links | None:
     """What the trees among the objects name; None if git should be asked about them."""
     outside: dict[str, str] = {}
     attributes: set[str] = set()
+    trees: dict[str, Entries] = {}
     for tree_id, (kind, data) in objects.items():
-        entries = _plain_entries(data, len(tree_id) // 2) if kind == "tree" else []
+        if kind != "tree":
+            continue
+        entries = _plain_entries(data, len(tree_id) // 2)
         if entries is None:
             return None
-        for name, (mode, object_id) in entries:
+        trees[tree_id] = entries
+        for name, (mode, object_id) in entries.items():
             if mode == GITLINK:
                 continue
             linked = "tree" if mode == FOLDER else "blob"
@@ -119,26 +149,32 @@ def links(objects: Mapping[str, Content]) -> Links | None:
                 return None
             if name == ATTRIBUTES:
                 attributes.add(object_id)
-    return Links(outside, frozenset(attributes))
+    return Links(outside, frozenset(attributes), trees)
 
 
-def _plain_entries(data: bytes, id_length: int) -> list[tuple[bytes, Entry]] | None:
+def _plain_entries(data: bytes, id_length: int) -> Entries | None:
     """The entries of a tree, None if it is not a plain one."""
     try:
-        entries = list(parse_tree(data, id_length))
+        entries = parse_tree(data, id_length)
     except ValueError:
         return None
-    for name, (mode, object_id) in entries:
-        if mode not in _MODES or len(object_id) != 2 * id_length:
+    names = b"".join([name + b"/" for name, _ in entries])
+    if not _PLAIN_NAMES.fullmatch(names) or names.count(b"/") != len(entries):
+        return None
+    for name, (mode, _) in entries:
+        if mode not in _MODES:
             return None
-        if not _is_plain(name, mode):
+        if name.startswith(b".") and not _is_plain_dot_name(name, mode):
             return None
     # in git's order, and each name once
-    return entries if encode_tree(dict(entries)) == data else None
+    keys = [sort_key(entry) for entry in entries]
+    by_name = dict(entries)
+    is_in_order = keys == sorted(set(keys)) and len(by_name) == len(entries)
+    return by_name if is_in_order else None
 
 
-def _is_plain(name: bytes, mode: str) -> bool:
-    if not _PLAIN_NAME.fullmatch(name) or name in {b".", b".."}:
+def _is_plain_dot_name(name: bytes, mode: str) -> bool:
+    if name in {b".", b".."}:
         return False
     if not name.lower().startswith(_GIT_NAME):
         return True

@@ -14,6 +14,7 @@ from runner.repo import pack_writer, small_pack
 from runner.repo import quarantine as quarantine_module
 from runner.repo.batch_process import Content
 from runner.repo.command import Git, isolated_git
+from runner.repo.objects import object_id_of
 from runner.repo.quarantine import Quarantine
 from runner.repo.repository import Repository
 
@@ -178,6 +179,40 @@ def note_names(
         return ask(names)
 
     monkeypatch.setattr(quarantine, question, noted)
+
+
+def test_of_a_large_folder_only_what_a_result_changes_is_asked_for(
+    repo: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {f"folder/{place}": repo.write_blob(b"%d" % place) for place in range(90)}
+    base = repo.write_tree(repo.objects().write("tree", b""), files)
+    with repo.quarantine() as other:
+        new, moved = other.write_blob(b"new"), files["folder/8"]
+        changed = {"folder/7": new, "folder/8": None, "moved": moved}
+        tree = other.write_tree(base, changed)
+        inner = other.objects().tree(tree)[b"folder"][1]
+        pack = pack_file(repo, *other.read([tree, inner, new[1]]))
+    asked: list[str] = []
+    with repo.quarantine() as quarantine:
+        note_names(monkeypatch, quarantine, "infos", asked)
+        quarantine.import_pack(pack, pack.stat().st_size + 1, (base, tree))
+        assert {moved[1], tree} < set(asked)
+        assert len(asked) < 10
+        changes = quarantine.changes(base, tree)
+    assert [change.path for change in changes] == sorted(changed)
+
+
+def test_what_a_result_puts_in_place_of_a_file_of_the_base_is_asked_for(
+    repo: Repository,
+) -> None:
+    blob = repo.write_blob(b"x")
+    base = repo.write_tree(repo.objects().write("tree", b""), {"a": blob})
+    for mode, object_id in (("100644", "12" * 20), ("40000", blob[1])):
+        data = mode.encode() + b" a\0" + bytes.fromhex(object_id)
+        tree = object_id_of("tree", data, "sha1")
+        pack = pack_file(repo, ("tree", data))
+        with repo.quarantine() as quarantine, pytest.raises(GitFailed):
+            quarantine.import_pack(pack, pack.stat().st_size + 1, (base, tree))
 
 
 def test_a_tree_is_read_once_by_all_that_look_at_it(

@@ -16,7 +16,7 @@ from runner.policy.change import REGULAR
 from runner.repo import pack_writer, small_pack
 from runner.repo.batch_process import Content
 from runner.repo.command import isolated_git
-from runner.repo.objects import FOLDER, object_id_of
+from runner.repo.objects import FOLDER, Entries, object_id_of
 from runner.repo.repository import Repository
 
 BLOB = object_id_of("blob", b"x\n", "sha1")
@@ -96,10 +96,51 @@ def test_what_trees_name_is_told_with_the_types_that_they_must_have() -> None:
         ("160000", b"module", "78" * 20),
         (FOLDER, b"x", inner_id),
     )
-    assert links_of(inner, outer) == small_pack.Links(
-        {ELSEWHERE: "blob", "34" * 20: "blob", "56" * 20: "tree"},
-        frozenset(["34" * 20]),
-    )
+    links = links_of(inner, outer)
+    assert links is not None
+    assert links.outside == {ELSEWHERE: "blob", "34" * 20: "blob", "56" * 20: "tree"}
+    assert links.attributes == frozenset(["34" * 20])
+    assert links.trees[inner_id] == {
+        b"a": (REGULAR, BLOB),
+        b"b": (REGULAR, ELSEWHERE),
+    }
+
+
+def test_only_what_the_base_has_at_the_same_place_counts_as_unchanged() -> None:
+    same, moved, other = "34" * 20, "56" * 20, "78" * 20
+    inner = tree((REGULAR, b"a", same), (REGULAR, b"b", moved), (REGULAR, b"c", other))
+    inner_id = object_id_of("tree", inner, "sha1")
+    outer = tree((FOLDER, b"new", inner_id), (FOLDER, b"x", inner_id))
+    links = links_of(inner, outer)
+    assert links is not None
+    base = {
+        "base": {b"x": (FOLDER, "x"), b"b": (REGULAR, moved)},
+        # the mode says of what type an object must be
+        "x": {b"a": (REGULAR, same), b"c": (FOLDER, other)},
+    }
+    outer_id = object_id_of("tree", outer, "sha1")
+    assert links.unchanged("base", outer_id, base.__getitem__) == {same}
+    assert links.unchanged("x", inner_id, base.__getitem__) == {same}
+    # a tree that the pack does not have
+    assert links.unchanged("base", ELSEWHERE, base.__getitem__) == set()
+
+
+def test_a_tree_at_every_place_is_compared_once() -> None:
+    inner = tree((REGULAR, b"a", BLOB))
+    inner_id = object_id_of("tree", inner, "sha1")
+    outer = tree(*((FOLDER, b"%d" % place, inner_id) for place in range(10)))
+    links = links_of(inner, outer)
+    assert links is not None
+    read: list[str] = []
+
+    def entries(folder: str) -> Entries:
+        read.append(folder)
+        if folder != "base":
+            return {}
+        return {b"%d" % place: (FOLDER, f"{place}") for place in range(10)}
+
+    links.unchanged("base", object_id_of("tree", outer, "sha1"), entries)
+    assert len(read) == 2
 
 
 @pytest.mark.parametrize(
