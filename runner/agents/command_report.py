@@ -3,8 +3,6 @@
 Not in `command`: a run starts its agent before it needs this.
 """
 
-from __future__ import annotations
-
 import os
 import stat
 from datetime import datetime

@@ -3,13 +3,11 @@
 Precedence, highest first: flags, `FANIN_*` variables, fanin.yml, defaults.
 """
 
-from __future__ import annotations
-
 import os
 import posixpath
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import (
     Field,
@@ -136,14 +134,14 @@ class Settings(UserDocument):
         return _normalized(path)
 
     @model_validator(mode="after")
-    def _default_progress_of_issues(self) -> Settings:
+    def _default_progress_of_issues(self) -> Self:
         # A plan of issues may stand beside another plan, so it has its own progress.
         if self.plan.of_issues and "progress" not in self.model_fields_set:
             object.__setattr__(self, "progress", ISSUES_PROGRESS)
         return self
 
     @model_validator(mode="after")
-    def _refuse_overlapping_files(self) -> Settings:
+    def _refuse_overlapping_files(self) -> Self:
         pairs = (
             (self.plan.path, self.progress),
             (self.progress, self.plan.path),

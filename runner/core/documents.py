@@ -7,9 +7,10 @@ an agent writes (result, verdict) lose them: an agent may have had control of it
 
 The validator of each is built at its first use (`defer_build`): a command uses few.
 Constants, and the defaults of fields, are made with `model_construct`, which needs none.
-"""
 
-from __future__ import annotations
+A module of documents is without `from __future__ import annotations`: pydantic would
+compile the text of each annotation, and again for every class that inherits it.
+"""
 
 import hashlib
 import json

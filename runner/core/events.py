@@ -4,8 +4,6 @@ Every field is a plain JSON value or a document of such values, so that an event
 written as one line of JSON: `event.model_dump_json()`. `event` names its type.
 """
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from typing import Literal, Protocol
 

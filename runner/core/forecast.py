@@ -1,7 +1,5 @@
 """What `fanin simulate --json` prints: a table of simulated runs, and what it goes by."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from runner.core.documents import Document

@@ -1,7 +1,5 @@
 """The limits of a task's change and of a run, as settings and manifests have them."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from pydantic import Field

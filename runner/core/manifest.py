@@ -1,7 +1,5 @@
 """The batch manifest: the tasks of one batch, and all that its jobs need to know."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, Literal
 

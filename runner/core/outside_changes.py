@@ -2,8 +2,6 @@
 sentences that say so.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Literal
 

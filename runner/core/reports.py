@@ -4,8 +4,6 @@ A field of these is never renamed or removed; a reader ignores those that it doe
 know.
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 from runner.core.documents import Document, Text

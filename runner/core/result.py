@@ -1,9 +1,7 @@
 """The result of an attempt, and the verdict of `verify` on a merged tree."""
 
-from __future__ import annotations
-
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -234,7 +232,7 @@ class Result(ReportedDocument):
     pack: Literal["change.pack"] | None = None
     warnings: Annotated[list[Text], Field(max_length=10)] = Field(default_factory=list)
 
-    def refused(self, failure: Failure) -> Result:
+    def refused(self, failure: Failure) -> Self:
         """This result as a failed one, without a text that its machine wrote."""
         changes = {
             "succeeded": False,
@@ -245,7 +243,7 @@ class Result(ReportedDocument):
         return self.model_copy(update=changes)
 
     @model_validator(mode="after")
-    def _refuse_contradictions(self) -> Result:
+    def _refuse_contradictions(self) -> Self:
         if self.succeeded == (self.failure is not None):
             raise ValueError("a result either succeeded or has a failure")
         if (self.tree is None) != (self.pack is None):

@@ -1,7 +1,5 @@
 """The setting `sandbox`: which walls stand around what agents run, and their doors."""
 
-from __future__ import annotations
-
 import posixpath
 from typing import Annotated, Literal
 

@@ -1,12 +1,10 @@
 """Tasks, the plan that holds them, and the settings of the plan and of an agent."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import (
     Field,
@@ -93,7 +91,7 @@ class AgentSettings(UserDocument):
     env: tuple[EnvName, ...] = ()
     home: Literal["isolated", "inherit"] | None = None
     idle_timeout: Duration | None = None
-    fallbacks: tuple[AgentSettings, ...] = ()
+    fallbacks: tuple["AgentSettings", ...] = ()
 
     @model_validator(mode="before")
     @classmethod
@@ -113,7 +111,7 @@ class AgentSettings(UserDocument):
         return data
 
     @model_validator(mode="after")
-    def _refuse_unusable_fallbacks(self) -> AgentSettings:
+    def _refuse_unusable_fallbacks(self) -> Self:
         if any(fallback.fallbacks for fallback in self.fallbacks):
             raise ValueError("an agent of a list has fallbacks; write one list")
         labels = [self.label, *(fallback.label for fallback in self.fallbacks)]
@@ -125,7 +123,7 @@ class AgentSettings(UserDocument):
         return self
 
     @model_validator(mode="after")
-    def _refuse_other_combinations(self) -> AgentSettings:
+    def _refuse_other_combinations(self) -> Self:
         if (self.preset is None) == (self.command is None):
             raise ValueError("give exactly one of preset and command")
         if self.command is not None and not (self.command and self.command[0]):
@@ -144,7 +142,7 @@ class AgentSettings(UserDocument):
         return self.preset or ""
 
     @property
-    def each(self) -> tuple[AgentSettings, ...]:
+    def each(self) -> tuple["AgentSettings", ...]:
         """The agent and its fallbacks in the order to try them.
 
         Each has the others as its fallbacks, so that all keys stay known.

@@ -7,8 +7,6 @@ A commit without parents. Its message has the steps as JSON, its tree holds thei
 so that git does not collect them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Literal
 

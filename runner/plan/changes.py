@@ -5,8 +5,6 @@ Each follows a number of attempts of its task, so that none counts twice, whethe
 branch has it already or not.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Annotated, Literal, NamedTuple

@@ -6,8 +6,6 @@ that changed different tasks. The last line has the run on GitHub Actions that l
 last, if there was one.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache

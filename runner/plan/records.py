@@ -2,8 +2,6 @@
 Actions that landed last.
 """
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Annotated, Literal
 

@@ -6,8 +6,6 @@ changes is decided then. A new kind of request is a class here, and a change of
 `plan.changes` if none of those there will do.
 """
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Sequence
 from functools import cache

@@ -4,8 +4,6 @@ Times are seconds after the beginning of the run. A field that has its default i
 out of the file.
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 from runner.core.documents import Document, Text

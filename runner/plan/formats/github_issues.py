@@ -6,8 +6,6 @@ it was written (`issues.approval`). A task in it has no status: the progress fil
 and `fanin answer` reports it to the issues.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping, Sequence

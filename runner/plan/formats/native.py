@@ -3,8 +3,6 @@
 A task in it has no status, so `write_back` changes nothing: the progress file has it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
