@@ -26,7 +26,6 @@ HEAVY = (
     "click",
     "yaml",
     "pydantic",
-    "filelock",
     "git",
     "networkx",
     "rich",

@@ -20,14 +20,14 @@ import json
 import os
 import threading
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import ValidationError
 
-from runner.core import durable
+from runner.core import durable, file_lock
 from runner.core.errors import EnvironmentBroken, UsageProblem
 from runner.core.folders import remove_folder
 from runner.core.task import PlanSettings
@@ -284,27 +284,25 @@ class Journal:
         RepositoryInUse, naming the holder, if another one works here and does not end
         within `wait_seconds`.
         """
-        import filelock  # slow to import; most commands only read the journal
-
-        lock, holder = filelock.FileLock(self.folder / "lock"), self.folder / "holder"
-        try:
-            self.folder.mkdir(exist_ok=True)
-            lock.acquire(timeout=wait_seconds)
-        except OSError as error:
-            if isinstance(error, filelock.Timeout):
+        holder = self.folder / "holder"
+        with ExitStack() as lock:
+            try:
+                self.folder.mkdir(exist_ok=True)
+                lock.enter_context(file_lock.held(self.folder / "lock", wait_seconds))
+            except file_lock.HeldElsewhere:
                 raise self._in_use(holder) from None
-            raise lost_state.unusable(error, self.folder) from None
-        try:
-            holder.write_text(str(os.getpid()))
-            yield
-        except (OSError, EnvironmentBroken) as error:
-            # Whatever failed, and wherever: git has no folder to work in either.
-            if (deleted := lost_state.deleted(self.folder, error)) is not None:
-                raise deleted from error
-            raise
-        finally:
-            holder.unlink(missing_ok=True)
-            lock.release()
+            except OSError as error:
+                raise lost_state.unusable(error, self.folder) from None
+            try:
+                holder.write_text(str(os.getpid()))
+                yield
+            except (OSError, EnvironmentBroken) as error:
+                # Whatever failed, and wherever: git has no folder to work in either.
+                if (deleted := lost_state.deleted(self.folder, error)) is not None:
+                    raise deleted from error
+                raise
+            finally:
+                holder.unlink(missing_ok=True)
 
     @staticmethod
     def _in_use(holder: Path) -> RepositoryInUse:

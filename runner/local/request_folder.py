@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runner.core import durable
+from runner.core import durable, file_lock
 from runner.core.errors import EnvironmentBroken
 from runner.local import lost_state
 
@@ -104,8 +104,6 @@ class RequestFolder:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        import filelock  # slow to import; most commands only read
-
         self.folder.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(self.folder / _LOCK):
+        with file_lock.held(self.folder / _LOCK):
             yield

@@ -14,7 +14,6 @@ import pytest
 from tests.support.project import Project
 
 SLOW = {
-    "filelock",
     "git",
     "gitdb",
     "github",
@@ -164,9 +163,9 @@ def test_a_command_loads_no_module_of_another_command(planned: Project) -> None:
         (["kept"], SETTINGS),
         (["report"], SETTINGS),
         (["check"], SETTINGS),
-        (["run"], {"filelock", "rich.console", *SETTINGS}),
-        (["skip", "B"], {"filelock", *SETTINGS}),
-        (["retry", "B"], {"filelock", *SETTINGS}),
+        (["run"], {"rich.console", *SETTINGS}),
+        (["skip", "B"], SETTINGS),
+        (["retry", "B"], SETTINGS),
         (["init"], SETTINGS),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "uses",

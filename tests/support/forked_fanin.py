@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 _START = "from tests.support import forked_fanin; forked_fanin.serve()"
 # What commands import when they need it.
 _LATER = (
-    *("filelock", "github", "markdown_it", "networkx", "requests"),
+    *("github", "markdown_it", "networkx", "requests"),
     *("rich.console", "rich.live", "rich.table", "yaml"),
 )
 

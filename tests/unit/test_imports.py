@@ -99,7 +99,6 @@ ONLY_IN = {
     "markdown_it": {"issues", "comments"},
     "click": {"cli"},
     "rich": {"ui", "cli"},
-    "filelock": {"local"},
     "subprocess": {"agents", "repo"},
 }
 

@@ -1876,7 +1876,7 @@ def lines(python: Path, program: str) -> list[str]:
 @pytest.mark.xdist_group("leg")
 def test_leg_lacks_what_only_the_other_jobs_need(leg_python: Path) -> None:
     lacking, there = (
-        ["networkx", "github", "requests", "rich", "filelock"],
+        ["networkx", "github", "requests", "rich"],
         ["git", "pydantic", "click", "yaml", "tzdata"],
     )
     program = f"from importlib.util import find_spec; print(*(n for n in {[*lacking, *there]} if find_spec(n)))"
@@ -1999,7 +1999,7 @@ def test_the_other_jobs_run_a_round_with_that(
 def test_continue_installs_no_more_than_its_call_of_the_api_needs(
     continue_python: Path,
 ) -> None:
-    lacking = ["networkx", "git", "markdown_it", "rich", "filelock", "cryptography"]
+    lacking = ["networkx", "git", "markdown_it", "rich", "cryptography"]
     needed = ["click", "github", "pydantic"]
     names = [*lacking, *needed]
     program = f"from importlib.util import find_spec; print(*(n for n in {names} if find_spec(n)))"

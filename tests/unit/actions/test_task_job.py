@@ -36,7 +36,7 @@ def test_a_task_job_loads_no_merge_and_no_library_that_it_does_not_install() -> 
         "runner.actions.publisher",
         "runner.plan.graph",
     }
-    assert not loaded & {"filelock", "git", "github", "networkx", "requests", "rich"}
+    assert not loaded & {"git", "github", "networkx", "requests", "rich"}
 
 
 def test_values_of_agent_env_are_masked_unless_they_are_short() -> None:
