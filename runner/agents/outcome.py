@@ -62,10 +62,7 @@ def process_failure(outcome: Outcome, *, retryable: bool = True) -> Failure | No
         return failure
     if outcome.exit_code == 0:
         return None
-    status = f"exit status {outcome.exit_code}"
-    if outcome.exit_code < 0:
-        status = f"signal {-outcome.exit_code}"
-    message = f"the agent ended with {status}"
+    message = f"the agent ended with {outcome.status}"
     return failed(FailureKind.AGENT_ERROR, message, outcome, retryable=retryable)
 
 

@@ -120,6 +120,13 @@ class Outcome:
     log_error: str | None = None
     finished: datetime = field(default_factory=lambda: datetime.now().astimezone())
 
+    @property
+    def status(self) -> str:
+        """How it ended, in words."""
+        if self.exit_code < 0:
+            return f"signal {-self.exit_code}"
+        return f"exit status {self.exit_code}"
+
 
 def environment(
     environ: Mapping[str, str], allowed: Sequence[str], extra: Mapping[str, str]

@@ -92,7 +92,7 @@ def run_setup(
     if failure.kind is FailureKind.TIMEOUT:
         problem = f"exceeded its time limit of {setup.timeout:.0f} s"
     else:
-        problem = f"failed (exit status {outcome.exit_code})"
+        problem = f"failed ({outcome.status})"
     failure = Failure(
         kind=FailureKind.NOT_READY,
         message=f"setup {problem}",

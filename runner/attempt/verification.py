@@ -25,6 +25,9 @@ from runner.core.result import Failure, FailureKind
 from runner.policy.redaction import NONE, Secrets
 from runner.repo.origin import Origin
 
+# How the failure of a commit begins on which set-up failed.
+_NOT_STARTED = "verify was not started: "
+
 
 class VerifyCommand(NamedTuple):
     """A shell command that is green when it exits with 0.
@@ -109,7 +112,7 @@ def _run_verify(
     if failure.kind is FailureKind.TIMEOUT:
         problem = f"exceeded its time limit of {verify.timeout:.0f} s"
     else:
-        problem = f"is red (exit status {outcome.exit_code})"
+        problem = f"is red ({outcome.status})"
         was_killed = _is_of_a_signal(outcome.exit_code)
     failure = Failure(
         kind=FailureKind.VERIFY,
@@ -201,6 +204,11 @@ def _verify_commit(
         checkouts.remove(folder)
 
 
+def is_of_setup(failure: Failure) -> bool:
+    """Whether a commit is red because set-up failed there."""
+    return failure.message.startswith(_NOT_STARTED)
+
+
 def _written_cookie(folder: Path) -> str:
     """A new cookie, where the next run looks for processes that outlived a crash."""
     cookie = process.new_cookie()
@@ -231,5 +239,5 @@ def _set_up_for_verify(
     )
     if failure is None or failure.kind is FailureKind.INTERRUPTED:
         return failure
-    message = f"verify was not started: {failure.message}"
+    message = f"{_NOT_STARTED}{failure.message}"
     return failure.model_copy(update={"kind": FailureKind.VERIFY, "message": message})

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from runner.attempt.preparation import SetupCommand
-from runner.attempt.verification import VerifyCommand
+from runner.attempt.verification import VerifyCommand, is_of_setup
 from runner.config.settings import Settings
 from runner.core.errors import EnvironmentBroken, Interrupted
 from runner.core.message_text import several_lines
@@ -72,10 +72,14 @@ class BaseVerify:
         assert failure is not None
         lines = several_lines(failure.log_tail).splitlines()[-_LOG_LINES:]
         text = "\n".join([several_lines(failure.message), *lines])
+        problem = "is red before any task"
+        remedy = "fix it, or start all the same with  --verify-base ignore"
+        if is_of_setup(failure):  # which the agents need too
+            problem = "cannot be set up"
+            remedy = "fix  setup  or what it needs;  fanin doctor  tries it"
         raise EnvironmentBroken(
-            f"no agent was started: {branch} at {snapshot.commit[:10]} is red before "
-            f"any task\n{text}",
-            "fix it, or start all the same with  --verify-base ignore",
+            f"no agent was started: {branch} at {snapshot.commit[:10]} {problem}\n{text}",
+            remedy,
         )
 
 

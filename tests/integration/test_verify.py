@@ -78,6 +78,24 @@ def test_no_agent_starts_on_a_red_base_and_no_task_pays_for_it(
     assert project.states() == {"A": "completed", "B": "completed", "C": "pending"}
 
 
+def test_a_base_that_cannot_be_set_up_is_not_said_to_be_red(project: Project) -> None:
+    project.plan(
+        [{"id": "A", "do": ["write a: a"]}],
+        setup="echo no space >&2; false",
+        verify="true",
+        verify_base="check",
+    )
+    done = project.cli("run", "--schedule", "rolling")
+    assert done.returncode == 3, done.stderr
+    said = done.stderr[done.stderr.index("fanin: ") :]
+    assert "cannot be set up\nverify was not started: setup failed" in said
+    assert "\nno space\n" in said
+    # The agents' checkouts need it too.
+    assert "--verify-base ignore" not in said
+    assert "fanin doctor" in said
+    assert not project.log.exists()  # which agents write
+
+
 def test_a_result_is_verified_on_top_of_one_that_is_still_being_verified(
     project: Project, tmp_path: Path
 ) -> None:

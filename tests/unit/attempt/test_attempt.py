@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from runner.attempt.context import AttemptContext
+from runner.attempt.preparation import SetupCommand, run_setup
 from runner.attempt.verification import VerifyCommand, run_verify
 from runner.core.result import Failure, FailureKind
 
@@ -39,6 +40,24 @@ def test_a_red_command_is_named_with_its_exit_status_and_its_log(
     assert failure.kind is FailureKind.VERIFY
     assert failure.message == "verify is red (exit status 3): echo broken; exit 3"
     assert "broken" in failure.log_tail
+
+
+def test_what_a_signal_has_ended_is_named_with_the_signal(
+    tmp_path: Path, context: AttemptContext
+) -> None:
+    failure = _verify(tmp_path, "kill -9 $$", context=context)
+    assert failure is not None
+    assert failure.message == "verify is red (signal 9): kill -9 $$"
+    failure = run_setup(
+        SetupCommand("kill -9 $$", 60, {}, ()),
+        tmp_path,
+        tmp_path / "setup.log",
+        context.environ,
+        slot=1,
+        cookie=None,
+    )
+    assert failure is not None
+    assert failure.message == "setup failed (signal 9)"
 
 
 def test_a_command_over_its_time_limit_is_red_and_the_limit_is_named(
