@@ -33,7 +33,7 @@ from runner.attempt.slots import Slot
 from runner.attempt.workspace import Workspace
 from runner.config.settings import FILE, Settings
 from runner.core import plan_paths, result_folder
-from runner.core.errors import FaninError
+from runner.core.errors import FaninError, NotStarted
 from runner.core.folders import remove_folder
 from runner.core.manifest import BatchEntry, Manifest
 from runner.core.result import Failure, FailureKind, Result, Usage, Verdict
@@ -328,6 +328,9 @@ def _attempt_outcome(
             manifest, entry, attempt, attempt_workspace, folder, context
         )
     except FaninError as error:
+        # neither set-up nor the agent has run
+        if isinstance(error, NotStarted):
+            kind = FailureKind.NOT_READY
         failure = _environment_failure(error, kind, attempt_context)
         return AttemptOutcome(Usage(), failure)
 

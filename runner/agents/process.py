@@ -31,7 +31,7 @@ from typing import IO, BinaryIO, Literal, NamedTuple
 
 from runner.agents import supervisor
 from runner.agents.stream import Stream
-from runner.core.errors import EnvironmentBroken
+from runner.core.errors import NotStarted
 from runner.core.message_text import without_sequences
 from runner.policy.masking import Masker
 from runner.policy.redaction import NONE, Secrets
@@ -154,7 +154,7 @@ def run(
     secrets: Secrets = NONE,
     walled: Walled = OPEN,
 ) -> Outcome:
-    """Run a program to its end. Raises EnvironmentBroken if it cannot be started.
+    """Run a program to its end. Raises NotStarted if it cannot be started.
 
     timeout, idle_timeout: limits in seconds, in all and without output.
     cancel: stops the program when set.
@@ -186,7 +186,7 @@ def run(
             variables = {**env, **walled.variables, COOKIE: cookie}
             child = _start(argv, cwd, variables, streams, walled)
         except OSError as error:
-            raise EnvironmentBroken(
+            raise NotStarted(
                 f"cannot start {argv[0]}: {error.strerror or error}",
                 "check agent.command and that the program is on PATH",
             ) from None
@@ -269,6 +269,13 @@ class _Program(subprocess.Popen[bytes]):
                 os.close(descriptor)
         self.report = self.first = None
 
+    def close_all(self) -> None:
+        """Close the streams too: nobody is going to read them."""
+        self.close()
+        for stream in (self.stdout, self.stderr):
+            if stream is not None:
+                stream.close()
+
 
 def _start(
     argv: Sequence[str],
@@ -278,7 +285,7 @@ def _start(
     walled: Walled,
 ) -> _Program:
     """Start a program in a session of its own, on Linux below a supervisor that exits as
-    the program does. OSError if that cannot be, EnvironmentBroken if its walls cannot.
+    the program does. OSError if that cannot be, NotStarted if its walls cannot.
     """
     if sys.platform != "linux":
         return _popen(argv, cwd, env, streams)
@@ -291,21 +298,22 @@ def _start(
         child = _start_supervisor(cwd, streams, theirs, walled.prefix)
         try:
             theirs.close()
+            error = b""
             # who killed it so early is found by its exit status
             with contextlib.suppress(ConnectionError):
                 ours.sendall(request)
                 ours.shutdown(socket.SHUT_WR)
-            error = ours.recv(_CHUNK)
+                error = ours.recv(_CHUNK)
             assert child.report is not None
             if walled.prefix and not _available(child.report):
                 raise _no_walls(child)
         except BaseException:
             _end(child)
-            child.close()
+            child.close_all()
             raise
     if error:
         child.wait()
-        child.close()
+        child.close_all()
         raise OSError(int(error), os.strerror(int(error)))
     return child
 
@@ -358,14 +366,14 @@ def _available(pipe: int) -> bytes:
         return b""
 
 
-def _no_walls(child: _Program) -> EnvironmentBroken:
+def _no_walls(child: _Program) -> NotStarted:
     """What to raise when bubblewrap has ended without starting anything."""
     child.wait()
     text = ""
     for stream in (child.stderr, child.stdout):
         if stream is not None:
             text = text or stream.read().decode("utf-8", "replace").strip()
-    return EnvironmentBroken(
+    return NotStarted(
         f"the walls cannot be put up: {text or 'bubblewrap was killed'}",
         "fix that, or run without them:  --sandbox off",
     )

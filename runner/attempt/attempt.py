@@ -31,7 +31,7 @@ from runner.attempt.slots import VARIABLE
 from runner.attempt.verification import VerifyCommand, run_verify
 from runner.attempt.workspace import CaptureLimits, Start, Workspace
 from runner.core import result_folder
-from runner.core.errors import GitFailed
+from runner.core.errors import GitFailed, NotStarted
 from runner.core.manifest import BatchEntry, Manifest
 from runner.core.plurals import some_of
 from runner.core.result import MAX_LOG_TAIL, Failure, FailureKind, Usage
@@ -542,12 +542,17 @@ def _verify_task(attempt: _Attempt) -> Failure | None:
     if entry.verify is None:
         return None
     attempt.context.on_phase("verifying")
-    return run_verify(
-        VerifyCommand(entry.verify, entry.timeout, attempt.manifest.env),
-        attempt.workspace.checkout,
-        attempt.folder / "verify.log",
-        attempt.context,
-    )
+    try:
+        return run_verify(
+            VerifyCommand(entry.verify, entry.timeout, attempt.manifest.env),
+            attempt.workspace.checkout,
+            attempt.folder / "verify.log",
+            attempt.context,
+        )
+    except NotStarted as error:
+        # The work that is captured by now is paid for.
+        message = f"verify was not started: {error}"
+        return Failure(kind=FailureKind.ENVIRONMENT, message=message)
 
 
 def _mask_logs(folder: Path, secrets: Secrets) -> None:

@@ -75,6 +75,10 @@ class EnvironmentBroken(FaninError):
     """Git, the network, the disk or the machine failed. What has landed is safe."""
 
 
+class NotStarted(EnvironmentBroken):
+    """A program, or the walls around it, cannot be started on this machine."""
+
+
 class VerdictOutdated(EnvironmentBroken):
     """The tree that would land is not the verified one: verify again.
 

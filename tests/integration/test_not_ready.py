@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from runner.core.errors import UsageProblem
+from runner.attempt import attempt
+from runner.core.errors import NotStarted, UsageProblem
 from tests.support.project import Project, Quiet
 
 
@@ -64,3 +65,37 @@ def test_a_checkout_that_cannot_be_made_is_no_attempt(
     project.run(schedule=schedule)
     record = project.records()["A"]
     assert (record["status"], record["attempts"]) == ("completed", 1)
+
+
+@pytest.mark.parametrize("schedule", ["batch", "rolling"])
+def test_an_agent_that_the_system_cannot_run_is_no_attempt(
+    project: Project, tmp_path: Path, schedule: str
+) -> None:
+    program = tmp_path / "agent"
+    program.write_bytes(b"\x7fELF of no machine")
+    program.chmod(0o755)
+    project.plan([{"id": "A", "agent": {"command": [str(program)]}}])
+    observer = Quiet()
+    outcome = project.run(observer, schedule=schedule)
+    failure = observer.fan_ins[0].failed["A"]
+    assert failure.kind == "not_ready"
+    assert failure.message.startswith("the agent was not started: cannot start ")
+    assert outcome.stop_reason == "no task in this batch made progress"
+
+
+def test_where_the_tasks_verify_cannot_start_the_agents_work_is_kept(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cannot_start(*_: object) -> None:
+        raise NotStarted("cannot start sh: Resource temporarily unavailable")
+
+    monkeypatch.setattr(attempt, "run_verify", cannot_start)
+    project.plan([{"id": "A", "do": ["write a: a"], "verify": "true"}], max_attempts=1)
+    project.run()
+    error = project.records()["A"]["error"]
+    assert error["kind"] == "environment"
+    assert error["message"].startswith("verify was not started: cannot start sh")
+    [ref] = project.git(
+        "for-each-ref", "--format=%(refname)", "refs/fanin/kept"
+    ).split()
+    assert project.git("show", f"{ref}:a") == "a"
