@@ -38,18 +38,15 @@ class Preparation:
 
     base: str
     branch: str
-    setup: SetupCommand
+    setup: SetupCommand | None
     include: tuple[str, ...]
+    env: Mapping[str, str]
 
     @classmethod
-    def of(cls, manifest: Manifest, base: str, branch: str) -> Preparation | None:
-        """That of a batch which starts from `base`; None without set-up: a checkout
-        alone is made in advance by the pool of workspaces.
-        """
-        setup = SetupCommand.of(manifest)
-        if setup is None:
-            return None
-        return cls(base, branch, setup, tuple(manifest.include))
+    def of(cls, manifest: Manifest, base: str, branch: str) -> Preparation:
+        """That of a batch which starts from `base`."""
+        setup, include = SetupCommand.of(manifest), tuple(manifest.include)
+        return cls(base, branch, setup, include, manifest.env)
 
 
 class Source(Protocol):
@@ -182,21 +179,23 @@ class EarlyWorkspace:
         space = with_extras(space, self._origin)
         self._source.note_extras(self._place, space)
         space = with_included(
-            space, wanted.include, self._origin, wanted.setup.env, context.cancel
+            space, wanted.include, self._origin, wanted.env, context.cancel
         )
         space = replace(space, limits=CaptureLimits(cancel=context.cancel))
-        self._set_up(space)
-        space = replace(record_preparation(space), limits=self._later_limits)
+        if wanted.setup is not None:
+            self._set_up(wanted.setup, space)
+            space = record_preparation(space)
+        space = replace(space, limits=self._later_limits)
         self._source.ready(self._place, space)
         return replace(space, is_ready=True)
 
-    def _set_up(self, space: Workspace) -> None:
+    def _set_up(self, setup: SetupCommand, space: Workspace) -> None:
         # where the next run looks for processes that outlived a crash
         cookie = process.new_cookie()
         (self._records / "cookie").write_text(cookie)
         context = self._context
         failure = run_setup(
-            self.prepared_with.setup,
+            setup,
             space.checkout,
             self._records / preparation.LOG,
             context.environ_for_setup,
@@ -313,7 +312,7 @@ class EarlyWorkspaces:
         self._at_work = {each for each in self._at_work if not each.done()}
         self._at_work.add(self._pool.submit(early.prepare))
 
-    def claim(self, wanted: Preparation | None) -> EarlyWorkspace | None:
+    def claim(self, wanted: Preparation) -> EarlyWorkspace | None:
         """One that is, or will be, prepared so, for the caller alone; None if there is
         none.
         """

@@ -88,6 +88,11 @@ class PooledWorkspaces:
         return self._new.setup_seconds
 
     @property
+    def is_large(self) -> bool:
+        """As `WorkspacePool.is_large`."""
+        return self._new.is_large
+
+    @property
     def idle_slots(self) -> tuple[int, ...]:
         """The slots that have a checkout in which nobody works, the last used first."""
         with self._lock:

@@ -20,6 +20,25 @@ LOG = "setup.log"
 # Seconds. What a faster set-up has made is not worth keeping, nor making in advance: to
 # compare a large checkout with it before it is used takes as long.
 SLOW_SETUP = 3.0
+# Seconds. A faster set-up is not waited for long enough to matter.
+_FAST_SETUP = 0.1
+
+
+def most_ahead(
+    free: int, setup_seconds: float, *, is_large: bool, others_work: bool
+) -> int:
+    """How many workspaces are worth preparing while verify runs on what they start from,
+    for so many free slots.
+
+    `setup_seconds` is what set-up took last, and `is_large` whether a checkout alone takes
+    long. `others_work`: the run does more than verify, which this would slow down.
+    """
+    if setup_seconds >= SLOW_SETUP:
+        return free
+    if others_work or (setup_seconds < _FAST_SETUP and not is_large):
+        return 0
+    # beside verify alone: more of them would hold it up
+    return min(free, 1)
 
 
 class SetupCommand(NamedTuple):

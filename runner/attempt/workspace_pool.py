@@ -133,7 +133,7 @@ class WorkspacePool:
             space = workspace.create(origin, base, folder, branch, seed)
             self._checkout_time = time.monotonic() - start
             self._files = space.number_of_files
-        if self._is_large:
+        if self.is_large:
             with suppress(OSError):
                 new = NewCheckout.of(space)
                 with self._lock:
@@ -141,7 +141,7 @@ class WorkspacePool:
         return space
 
     @property
-    def _is_large(self) -> bool:
+    def is_large(self) -> bool:
         """Whether checkouts are worth a spare."""
         is_slow = self._checkout_time > _MIN_CHECKOUT_TIME
         return is_slow and self._files >= _MIN_FILES
@@ -197,7 +197,7 @@ class WorkspacePool:
 
         Does nothing if a checkout is fast or small.
         """
-        if not self._is_large:
+        if not self.is_large:
             return
         with self._lock:
             self._wanted = count

@@ -130,7 +130,7 @@ class RollingSchedule:
             context.attempt_context,
             context.settings.slots,
         )
-        # the commit and the number of free slots that it was last looked at for
+        # the commit and the number of workspaces that it was last looked at for
         self._prepared_for: tuple[str, int] | None = None
         # Of the run so far: a batch's number is used once.
         self.rounds = rounds
@@ -396,29 +396,32 @@ class RollingSchedule:
             return False
         if self._account.is_held_back or self._has_work_for_last_landing:
             return False
-        if self._workspaces.setup_seconds < preparation.SLOW_SETUP:
-            return False
         budget = self._account.reserve(list(self._running.values()))
         return budget.affordable(1) > 0
 
     def _prepare_for(self, candidate: Candidate) -> None:
-        """Prepare as many workspaces as there are free slots, and tasks for them."""
+        """Prepare as many workspaces as are worth it, and there are tasks for."""
         assert self._verifying is not None
         commit = candidate.snapshot.commit
         working = self._running.keys() - self._exited.keys() - self._in_verify
-        free = self._account.slots - len(working)
-        if (commit, free) == self._prepared_for or free <= len(self._early):
+        most = preparation.most_ahead(
+            self._account.slots - len(working),
+            self._workspaces.setup_seconds,
+            is_large=self._workspaces.is_large,
+            others_work=bool(self._at_work()),
+        )
+        if (commit, most) == self._prepared_for or most <= len(self._early):
             return
-        self._prepared_for = (commit, free)
+        self._prepared_for = (commit, most)
         branch = pipeline.branch_of("000")
         wanted = Preparation.of(candidate.manifest, commit, branch)
-        if wanted is None or candidate.snapshot.problems:
+        if candidate.snapshot.problems:
             return
         unverified = self._running.keys() - self._in_verify
         running = [_task(self._running[batch]) for batch in sorted(unverified)]
         queue = self._ready.copy()
         queue.sync(candidate.snapshot, [task.id for task in running])
-        tasks = queue.pick(free, running)
+        tasks = queue.pick(most, running)
         for _ in tasks[len(self._early) :]:
             self._early.prepare(wanted, self._verifying.quarantine.folder)
 

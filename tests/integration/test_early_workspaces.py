@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from runner.attempt import capture, preparation
+from runner.attempt import capture, preparation, workspace_pool
 from runner.attempt.context import AttemptContext
 from runner.attempt.early_workspaces import EarlyWorkspace, EarlyWorkspaces, Preparation
 from runner.attempt.pooled_workspaces import PooledWorkspaces
@@ -61,9 +61,13 @@ def shell(task_id: str, command: str, **fields: Any) -> dict[str, Any]:
 def plan(project: Project, seen: Path, verify: str, **settings: Any) -> None:
     """A, and B that needs it. Verify is for the tree with the work of A alone."""
     said = "echo agent $FANIN_TASK $PWD >> $SEEN; test -e tools/made"
+    # not in the workspace for work that was red
+    unlanded = "! git cat-file -e HEAD:a"
     project.plan(
         [
-            shell("A", f"{said} && echo $FANIN_ATTEMPT > a", max_attempts=2),
+            shell(
+                "A", f"{said} && {unlanded} && echo $FANIN_ATTEMPT > a", max_attempts=2
+            ),
             shell("B", f"{said} && cp a b", depends_on=["A"], max_attempts=1),
         ],
         **{
@@ -106,6 +110,106 @@ def test_a_workspace_is_prepared_before_verify_has_ended_and_its_agent_starts_af
         [log] = project.root.glob(".git/fanin/runs/*/2/results/*/setup.log")
         assert log.exists()
     assert project.git("show", "HEAD:b") == "1"
+    assert list((seen.parent / "tmp").iterdir()) == []
+    project.git("fsck", "--strict")
+
+
+def place_of(seen: Path, task_id: str) -> str:
+    """Where the task's only agent was."""
+    said = seen.read_text().splitlines()
+    [place] = [line.split()[2] for line in said if line.startswith(f"agent {task_id}")]
+    return place
+
+
+def test_while_only_verify_runs_a_workspace_is_set_up_ahead_although_that_is_fast(
+    project: Project, seen: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preparation, "SLOW_SETUP", 1000.0)
+    plan(project, seen, until(SET_UP), setup=f"{SETUP}; sleep 0.2")
+    project.run()
+    assert project.states() == {"A": "completed", "B": "completed"}
+    assert "early-" in place_of(seen, "B")
+
+
+def test_while_another_agent_works_no_workspace_is_set_up_ahead_if_that_is_fast(
+    project: Project, seen: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preparation, "SLOW_SETUP", 1000.0)
+    said = "echo agent $FANIN_TASK $PWD >> $SEEN"
+    b_works = until("grep -q 'agent B' $SEEN")
+    project.plan(
+        [
+            shell("A", f"{said}; touch a"),
+            shell("B", f"{said}; touch b", depends_on=["A"]),
+            shell("C", f"{b_works}; touch c"),
+        ],
+        schedule="rolling",
+        max_concurrent=3,
+        setup=f"{SETUP}; sleep 0.2",
+        verify="true",
+        env={"SEEN": str(seen)},
+    )
+    project.run()
+    assert set(project.states().values()) == {"completed"}
+    assert "early-" not in place_of(seen, "B")
+
+
+def test_without_set_up_a_large_checkout_is_made_while_only_verify_runs(
+    project: Project, seen: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preparation, "SLOW_SETUP", 1000.0)
+    monkeypatch.setattr(workspace_pool, "_MIN_CHECKOUT_TIME", -1.0)
+    monkeypatch.setattr(workspace_pool, "_MIN_FILES", 0)
+    said = "echo agent $FANIN_TASK $PWD >> $SEEN"
+    is_made = until("ls $TMPDIR/fanin-*/early-*-space/checkout/a")
+    project.plan(
+        [
+            shell("A", f"{said}; touch a"),
+            shell("B", f"{said}; cp a b", depends_on=["A"]),
+        ],
+        schedule="rolling",
+        max_concurrent=2,
+        verify=f"test -e a || exit 0; test ! -e b || exit 0; {is_made}",
+        verify_retries=0,
+        env={"SEEN": str(seen), "TMPDIR": str(seen.parent / "tmp")},
+    )
+    project.run()
+    assert project.states() == {"A": "completed", "B": "completed"}
+    assert "early-" in place_of(seen, "B")
+    assert project.git("ls-tree", "--name-only", "HEAD", "b") == "b"
+    assert list((seen.parent / "tmp").iterdir()) == []
+
+
+@pytest.mark.parametrize("workspaces", ["fresh", "pooled"])
+@pytest.mark.parametrize("first", ["green", "red"])
+def test_a_person_commits_while_a_workspace_is_prepared(
+    project: Project, seen: Path, first: str, workspaces: str
+) -> None:
+    go_on = seen.parent / "go-on"
+    prepared = until(SET_UP if workspaces == "fresh" else CHECKED_OUT)
+    verdict = "true" if first == "green" else "grep -q 2 a"
+    told = f"touch $SEEN.prepared; {until(f'test -e {go_on}')}"
+    env = {"SEEN": str(seen), "TMPDIR": str(seen.parent / "tmp")}
+    # The first attempt of A alone is waited for.
+    verify = f"grep -q 2 a || {{ {prepared} && {told}; }}; {verdict}"
+    slow = f"{SETUP}; case $PWD in *early-*|*verify-*) ;; *) sleep 3.1;; esac"
+    plan(project, seen, verify, workspace=workspaces, env=env, setup=slow)
+    child = start(project)
+    wait_until(seen.with_name("seen.prepared").exists)
+    project.write("persons", "text\n")
+    project.git("add", "persons")
+    project.git("commit", "-qm", "by a person")
+    go_on.touch()
+    said = end(child)
+    assert child.returncode == 0, said
+    assert project.states() == {"A": "completed", "B": "completed"}
+    attempts = {task: each["attempts"] for task, each in project.records().items()}
+    assert attempts == {"A": 1 if first == "green" else 2, "B": 1}
+    assert project.git("show", "HEAD:persons") == "text"
+    # B has started from the work that was green
+    assert project.git("show", "HEAD:b") == str(attempts["A"])
+    assert project.git("status", "--porcelain") == ""
+    assert project.git("for-each-ref", "refs/fanin/base") == ""
     assert list((seen.parent / "tmp").iterdir()) == []
     project.git("fsck", "--strict")
 
@@ -217,7 +321,7 @@ class Prepared:
         )
 
     def wanted(self, commit: str) -> Preparation:
-        return Preparation(commit, BRANCH, SetupCommand("touch made", 60.0), ())
+        return Preparation(commit, BRANCH, SetupCommand("touch made", 60.0), (), {})
 
 
 @pytest.fixture(params=["fresh", "pooled"])
@@ -269,7 +373,7 @@ def test_what_a_workspace_is_made_of_stays_until_it_is_made(
 ) -> None:
     commit, go_on = project.git("rev-parse", "HEAD"), tmp_path / "go-on"
     setup = SetupCommand(until(f"test -e {go_on}"), 60.0)
-    wanted = Preparation(commit, BRANCH, setup, ())
+    wanted = Preparation(commit, BRANCH, setup, (), {})
     prepared.early.prepare(wanted, tmp_path / "no-objects")
     is_over = threading.Event()
     prepared.early.when_at_rest(is_over.set)
@@ -313,7 +417,6 @@ def test_a_workspace_of_another_commit_is_not_given_and_is_removed(
     objects.mkdir()
     prepared.early.prepare(prepared.wanted(first), objects)
     assert prepared.early.claim(prepared.wanted(second)) is None
-    assert prepared.early.claim(None) is None
     assert len(prepared.early) == 1
     prepared.early.keep([second])
     assert len(prepared.early) == 0
