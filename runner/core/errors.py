@@ -98,9 +98,11 @@ class GitFailed(EnvironmentBroken):
         self.argv = tuple(argv)
         self.status = status
         self.stderr = stderr.strip()
-        super().__init__(
-            f"git {' '.join(self.argv)} failed with status {status}: {self.stderr or '(no message)'}"
-        )
+        end = f"failed with status {status}"
+        if status < 0:
+            end = f"was ended by signal {-status}"
+        message = self.stderr or "(no message)"
+        super().__init__(f"git {' '.join(self.argv)} {end}: {message}")
 
 
 class GitStopped(GitFailed):

@@ -65,6 +65,10 @@ class _BatchProcess:
         process.send(text.encode("utf-8", "surrogateescape"))
         return process.stdout
 
+    def last_words(self) -> str:
+        """What the process has said before it ended; "" if nothing."""
+        return "".join(process.last_words() for process in self._running)
+
     @contextmanager
     def turn(self) -> Iterator[None]:
         """Take a turn. If it fails, half an answer may be in the pipe: the process ends."""
@@ -169,9 +173,16 @@ class ObjectReader:
             try:
                 stream = self._process.send(requests)
             except OSError:
-                raise _ended_early() from None
+                raise self._ended_early() from None
             for name in batch:
-                yield name, _read_info(stream), stream
+                line = stream.readline()
+                if not line.endswith(b"\n"):
+                    raise self._ended_early()
+                yield name, _info(line), stream
+
+    def _ended_early(self) -> GitFailed:
+        reason = self._process.last_words() or "git ended before it answered"
+        return GitFailed(_CAT_FILE, 128, reason)
 
 
 def _batches(names: Sequence[str]) -> Iterator[list[str]]:
@@ -189,11 +200,8 @@ def _batches(names: Sequence[str]) -> Iterator[list[str]]:
         yield batch
 
 
-def _read_info(stream: IO[bytes]) -> ObjectInfo | None:
+def _info(line: bytes) -> ObjectInfo | None:
     """The first line of an answer; None if no object, or more than one, has the name."""
-    line = stream.readline()
-    if not line.endswith(b"\n"):
-        raise _ended_early()
     fields = line.split()
     if len(fields) != 3 or not fields[2].isdigit():
         return None
@@ -214,10 +222,6 @@ def _pieces(stream: IO[bytes], size: int) -> Iterator[bytes]:
             raise GitFailed(_CAT_FILE, 128, "the object ended early")
         size -= len(piece)
         yield piece
-
-
-def _ended_early() -> GitFailed:
-    return GitFailed(_CAT_FILE, 128, "git ended before it answered")
 
 
 class RefUpdater:

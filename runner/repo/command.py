@@ -80,6 +80,7 @@ CANCEL_GRACE = 5.0
 _KILL_GRACE = (
     5.0  # seconds between SIGTERM, at which git removes its locks, and SIGKILL
 )
+_MAX_LAST_WORDS = 2**12  # bytes of what a process has said before it ended
 _POLL_SECONDS = 0.1  # how often a git that can be cancelled is looked after
 _OVERSEER_SECONDS = 0.5  # how often one that answers many requests is looked after
 _CHUNK = 2**16  # bytes that are read from a pipe at a time
@@ -423,7 +424,7 @@ def _collect(
 
 
 class Process:
-    """A git process that runs until it is closed. Its stderr is discarded.
+    """A git process that runs until it is closed. Of its stderr the end is kept.
 
     From each request on it has the time for an answer that `limits` gives a command,
     until `answered`; then it is ended.
@@ -439,6 +440,7 @@ class Process:
         self.pid = popen.pid
         self.stdout: IO[bytes] = popen.stdout
         self._popen, self._stdin, self._stderr = popen, popen.stdin, popen.stderr
+        self._said = b""
         os.set_blocking(self._stderr.fileno(), False)
         _overseer.add(self)
 
@@ -447,11 +449,19 @@ class Process:
         self.watch = self._limits.watch
         # A full pipe would stop git for good (git warns of an ambiguous name each time
         # that it is asked for).
-        with suppress(BlockingIOError):
-            while os.read(self._stderr.fileno(), 2**16):
-                pass
+        self._read_stderr()
         self._stdin.write(data)
         self._stdin.flush()
+
+    def last_words(self) -> str:
+        """The end of what a process that is over has said on stderr."""
+        self._read_stderr()
+        return self._said.decode("utf-8", "replace").strip()
+
+    def _read_stderr(self) -> None:
+        with suppress(BlockingIOError):
+            while said := os.read(self._stderr.fileno(), 2**16):
+                self._said = (self._said + said)[-_MAX_LAST_WORDS:]
 
     def answered(self) -> None:
         """The answer was read; until the next request the process may take its time."""

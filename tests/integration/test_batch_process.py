@@ -85,6 +85,18 @@ def test_a_process_that_was_killed_is_started_again(project: Project) -> None:
     assert reader.info("HEAD") is not None
 
 
+@pytest.mark.parametrize("command", ["run", "status", "doctor"])
+def test_what_git_says_of_a_broken_configuration_is_shown(
+    project: Project, command: str
+) -> None:
+    project.plan([{"id": "A", "do": ["write a: a"]}])
+    with (project.root / ".git" / "config").open("a") as config:
+        config.write("[broken\n")
+    done = project.cli(command)
+    assert done.returncode == 3
+    assert "bad config line" in done.stdout + done.stderr
+
+
 def test_refs_move_only_from_their_expected_value(
     project: Project, repo: Repository
 ) -> None:

@@ -85,15 +85,15 @@ def test_advice_follows_the_message_on_its_own_line(advice: str, text: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("stderr", "end"),
+    ("status", "stderr", "end"),
     [
-        ("  fatal: no such ref \n", "128: fatal: no such ref"),
-        ("\n", "128: (no message)"),
+        (128, "  fatal: no such ref \n", "failed with status 128: fatal: no such ref"),
+        (128, "\n", "failed with status 128: (no message)"),
+        (-25, "", "was ended by signal 25: (no message)"),
     ],
 )
 def test_a_failed_git_command_is_named_with_its_status_and_words(
-    stderr: str, end: str
+    status: int, stderr: str, end: str
 ) -> None:
-    error = GitFailed(["update-ref", "x"], 128, stderr)
-    assert str(error).startswith("git update-ref x failed with status ")
-    assert str(error).endswith(end)
+    error = GitFailed(["update-ref", "x"], status, stderr)
+    assert str(error) == f"git update-ref x {end}"
