@@ -12,12 +12,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from secrets import token_hex
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from runner.attempt import workspace
 from runner.attempt.checkout_extras import with_extras
@@ -27,6 +27,9 @@ from runner.attempt.workspace import Workspace
 from runner.core.errors import GitFailed
 from runner.core.folders import remove_folder
 from runner.repo.origin import Origin
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 # Seconds. Preparing a faster checkout in advance costs more than it saves.
 _MIN_CHECKOUT_TIME = 0.1
@@ -67,7 +70,8 @@ class WorkspacePool:
         self.setup_seconds = 0.0  # that set-up took last, to which others look
         self._checkout_time = 0.0  # seconds that the last one took an attempt
         self._files = 0  # that the last one had
-        self._background = ThreadPoolExecutor(1, thread_name_prefix="fanin-spares")
+        self._background_lock = threading.Lock()
+        self._background: ThreadPoolExecutor | None = None
 
     def __enter__(self) -> WorkspacePool:
         return self
@@ -78,7 +82,8 @@ class WorkspacePool:
         _error: BaseException | None,
         _trace: TracebackType | None,
     ) -> None:
-        self._background.shutdown(cancel_futures=True)
+        if self._background is not None:
+            self._background.shutdown(cancel_futures=True)
 
     def acquire(
         self, base: str, folder: Path, branch: str, _slot: int = 0
@@ -175,7 +180,7 @@ class WorkspacePool:
             new = self._lent.pop(folder, None)
             if new is not None and self._keeps_another:
                 self._expected += 1
-                self._background.submit(self._recycle, new)
+                self._begin(self._recycle, new)
                 return
         self.remove(folder)
 
@@ -190,7 +195,19 @@ class WorkspacePool:
 
     def remove(self, folder: Path) -> None:
         """Remove a folder in the background, after what was released before."""
-        self._background.submit(remove_folder, folder)
+        self._begin(remove_folder, folder)
+
+    def _begin(self, work: Callable[..., object], *args: object) -> Future[object]:
+        """Do the work in the background, after what was begun before."""
+        # Imported at the first use: the first agent need not wait for it.
+        from concurrent.futures import ThreadPoolExecutor
+
+        with self._background_lock:
+            if self._background is None:
+                self._background = ThreadPoolExecutor(
+                    1, thread_name_prefix="fanin-spares"
+                )
+            return self._background.submit(work, *args)
 
     def prewarm(self, count: int, base: str) -> None:
         """Create spares of commit `base` until there are `count`, or enough workspaces.
@@ -205,7 +222,7 @@ class WorkspacePool:
             missing = max(0, min(count - self._expected, room))
             self._expected += missing
         for _ in range(missing):
-            self._background.submit(self._make_spare, base)
+            self._begin(self._make_spare, base)
 
     def _recycle(self, new: NewCheckout) -> None:
         folder = self._new_folder()

@@ -5,10 +5,10 @@ no result could land, so no agent is started, and none is paid for.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runner.attempt.preparation import SetupCommand
 from runner.attempt.verification import VerifyCommand, is_of_setup
@@ -18,6 +18,9 @@ from runner.core.message_text import several_lines
 from runner.core.result import Failure, FailureKind
 from runner.local.context import RunContext
 from runner.plan.snapshot import Snapshot, committed_include
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 # Lines of a red command's output that are shown.
 _LOG_LINES = 20
@@ -94,6 +97,9 @@ def base_verified(
     if not is_wanted or not snapshot.graph.ready(standings):
         yield BaseVerify()
         return
+    # For these runs alone: it is slow to import.
+    from concurrent.futures import ThreadPoolExecutor
+
     include = committed_include(context.repo, snapshot.commit)
     verify = verify_command(settings, (*settings.include, *include))
     with ThreadPoolExecutor(1, thread_name_prefix="fanin-base") as pool:

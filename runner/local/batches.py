@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
 # Those below keep the base of a run's batch from being collected while its results are
 # on the way.
 BASES = "refs/fanin/base"
+# The heads of rolling runs: what `RunHead` has merged.
+RUN_HEADS = "refs/fanin/runs"
 
 
 class BatchSchedule:
@@ -113,6 +114,9 @@ class BatchSchedule:
         if len(entries) == 1:
             self._attempts.run(manifest, entries[0])
             return
+        # For these batches alone: it is slow to import.
+        from concurrent.futures import ThreadPoolExecutor
+
         with ThreadPoolExecutor(len(entries), thread_name_prefix="fanin") as pool:
             attempts = [
                 pool.submit(self._attempts.run, manifest, entry) for entry in entries

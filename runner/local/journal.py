@@ -348,7 +348,10 @@ class Journal:
             self.folder.mkdir(exist_ok=True)
             durable.append_lines(self.path, lines, synced=synced)
             if synced and not self._is_named:
-                durable.sync_files(durable.folders_above(self.path, self._git_dir))
+                # Not all at once: the first fsync commits what the others have to, and the
+                # first agent need not wait until a pool of threads is imported.
+                for folder in durable.folders_above(self.path, self._git_dir):
+                    durable.sync_folder(folder)
                 self._is_named = True
 
     def record_limits(self, before: LimitWaits, after: LimitWaits) -> None:

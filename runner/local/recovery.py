@@ -9,9 +9,8 @@ from runner.agents import process
 from runner.core import result_folder
 from runner.core.errors import InvalidInput
 from runner.core.folders import remove_folder
-from runner.local.batches import BASES, merge_batch
+from runner.local.batches import BASES, RUN_HEADS, merge_batch
 from runner.local.preparation import SCRATCH_PREFIX, scratch_folder
-from runner.local.run_head import RUN_HEADS
 from runner.local.unlanded_work import undo_interrupted_landings
 from runner.local.unrecorded import recorded_event
 

@@ -10,14 +10,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from runner.core.errors import EnvironmentBroken
+from runner.local.batches import RUN_HEADS
 
 if TYPE_CHECKING:
     from runner.local.context import RunContext
     from runner.local.landing_queue import Merged
     from runner.plan.snapshot import Snapshot
-
-# The heads of rolling runs.
-RUN_HEADS = "refs/fanin/runs"
 
 
 class RunHead:

@@ -26,14 +26,19 @@ _BETWEEN = "\n\n"  # two lines
 _TASKS, _OTHERS = '"tasks": {', '}, "others": {'
 
 
-class ProgressFile(Document):
-    """The file. `others`: records of plans that are not the plan now."""
+class _Frame(Document):
+    """What the file has beside the records of tasks."""
 
     version: Literal[1]
     plan: str
+    run: RunRecord | None = None
+
+
+class ProgressFile(_Frame):
+    """The file. `others`: records of plans that are not the plan now."""
+
     tasks: dict[str, Record]
     others: dict[str, Record] = Field(default_factory=dict)
-    run: RunRecord | None = None
 
 
 class _Section(NamedTuple):
@@ -149,14 +154,18 @@ def _by_lines(text: str) -> ProgressFile | None:
     try:
         # On its own: the opening must not end in the middle of a string.
         json.loads(opening + "}}")
-        frame = ProgressFile.model_validate_json(frame_text)
+        # The whole file's validator would be built for it, with another one of records.
+        frame = _Frame.model_validate_json(frame_text)
         tasks_before, others_before = _read
         sections = _section(tasks, tasks_before), _section(others, others_before)
     except (ValueError, RecursionError):
         return None
+    known = dict(frame)
+    if known.get("tasks") != {} or known.get("others", {}) != {}:
+        return None  # another spelling of a key that comes twice
     _read = sections
-    updates = {"tasks": sections[0].records, "others": sections[1].records}
-    return frame.model_copy(update=updates)
+    records = {"tasks": sections[0].records, "others": sections[1].records}
+    return ProgressFile.model_construct(**{**known, **records})
 
 
 def _section(lines: Sequence[str], before: _Section) -> _Section:

@@ -9,7 +9,6 @@ those of https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-agent-spans/.
 from __future__ import annotations
 
 import json
-import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -120,6 +119,8 @@ def exporting(
         warn("no traces are sent: install  'fanin[otel]'")
         yield None
         return
+    import logging  # for runs with traces alone
+
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider

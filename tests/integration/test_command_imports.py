@@ -290,6 +290,8 @@ def test_the_first_agent_of_a_run_does_not_wait_for_what_merges_shows_or_deliver
         "networkx",
         "rich.console",
         "importlib.metadata",
+        "concurrent.futures",
+        "logging",
     }
     late = {"fan_in.batch_merge", "fan_in.union", "fan_in.inputs", "fan_in.outcome"}
     late |= {"fan_in.admission", "fan_in.batch_commits", "local.accept"}

@@ -100,7 +100,7 @@ def attempt(
     work(space.checkout)
     capture_of(space)
     pool.release(folder)
-    pool._background.submit(int).result()  # after it
+    pool._begin(int).result()  # after it
     return found
 
 
@@ -200,7 +200,7 @@ def test_no_checkout_is_made_beside_those_that_will_be_used_again(
     base = project.git("rev-parse", "HEAD")
     attempt(pool, base)
     pool.prewarm(2, base)
-    pool._background.submit(int).result()
+    pool._begin(int).result()
     assert len(created) == 1
     assert len(pool._spares) == 1
 
@@ -212,6 +212,6 @@ def test_a_used_checkout_is_removed_if_no_spare_is_wanted(
     folder = pool._scratch / "attempt"
     pool.acquire(base, folder, BRANCH)
     pool.release(folder)
-    pool._background.submit(int).result()
+    pool._begin(int).result()
     assert not pool._spares
     assert not folder.exists()

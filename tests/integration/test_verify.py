@@ -192,7 +192,7 @@ def test_a_checkout_for_verify_in_which_an_agent_wrote_is_not_used(
         spares = SpareCheckouts(pool)
         spares.create(origin, head, tmp_path / "first", 0)
         spares.prewarm(1, head)
-        pool._background.submit(int).result()  # after it
+        pool._begin(int).result()  # after it
         [spare] = pool._spares
         (spare.checkout / "new").write_text("")
         used = spares.create(origin, head, tmp_path / "second", 0)

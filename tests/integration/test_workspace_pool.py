@@ -42,7 +42,7 @@ def pool(
 def prewarm(pool: WorkspacePool, count: int, base: str) -> None:
     """Make spares, and wait for them."""
     pool.prewarm(count, base)
-    pool._background.submit(lambda: None).result()
+    pool._begin(lambda: None).result()
 
 
 def spares(tmp_path: Path) -> list[Path]:

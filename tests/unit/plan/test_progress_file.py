@@ -51,6 +51,8 @@ def test_only_records_that_have_changed_are_written_anew(
         ('{"version": 1', '{"tasks": {"A": {"status": "failed"}}, "version": 1'),
         ("\n\n}}", '\n\n}, "others": {}, "tasks": {}}'),
         ("\n\n}}", '\n\n}, "plan": "tasks.yml"'),
+        ("\n\n}}", '\n\n}, "ta\\u0073ks": []}'),
+        ("\n\n}}", '\n\n}, "other\\u0073": []}'),
         ('\n\n,"B"', '\n\n"B"'),  # a comma is lost
     ],
 )
