@@ -58,13 +58,8 @@ class Walls:
     # Once a run: it looks at some hundred paths.
     @cached_property
     def _access(self) -> dict[str, Access]:
-        table = mounts.read()
-        return access_of_run(
-            self.settings,
-            self.surroundings,
-            _resolved,
-            lambda path: mounts.other_paths(path, table),
-        )
+        other_paths = mounts.read().other_paths
+        return access_of_run(self.settings, self.surroundings, _resolved, other_paths)
 
     @cached_property
     def _shared_temporary(self) -> tuple[str, ...]:

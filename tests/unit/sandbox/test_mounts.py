@@ -36,7 +36,20 @@ _TABLE = """\
     ],
 )
 def test_the_other_paths_of_a_file(path: str, others: list[str]) -> None:
-    assert list(mounts.candidates(path, mounts.parse(_TABLE))) == others
+    assert list(mounts.parse(_TABLE).candidates(path)) == others
+
+
+def test_of_mounts_at_one_point_the_latest_counts() -> None:
+    table = mounts.Table(
+        [
+            mounts.Mount("8:1", "/", "/data"),
+            mounts.Mount("8:2", "/", "/data"),
+            mounts.Mount("8:1", "/", "/first"),
+            mounts.Mount("8:2", "/", "/second"),
+        ]
+    )
+    assert list(table.candidates("/data/file")) == ["/second/file"]
+    assert list(table.candidates("/elsewhere/file")) == []
 
 
 def test_a_path_that_another_mount_covers_is_no_other_path(tmp_path: Path) -> None:
@@ -44,11 +57,11 @@ def test_a_path_that_another_mount_covers_is_no_other_path(tmp_path: Path) -> No
         (tmp_path / name).mkdir()
         (tmp_path / name / "file").touch()
     one, two = str(tmp_path / "one"), str(tmp_path / "two")
-    table = [mounts.Mount("8:1", "/", one), mounts.Mount("8:1", "/", two)]
-    assert mounts.other_paths(f"{one}/file", table) == []
+    table = mounts.Table([mounts.Mount("8:1", "/", one), mounts.Mount("8:1", "/", two)])
+    assert table.other_paths(f"{one}/file") == []
     (tmp_path / "two" / "file").unlink()
     (tmp_path / "two" / "file").hardlink_to(tmp_path / "one" / "file")
-    assert mounts.other_paths(f"{one}/file", table) == [f"{two}/file"]
+    assert table.other_paths(f"{one}/file") == [f"{two}/file"]
 
 
 def test_what_is_hidden_is_hidden_by_all_its_paths() -> None:
