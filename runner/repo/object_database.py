@@ -67,6 +67,8 @@ class ObjectDatabase:
         return self._answers.get(("tree", revision), lambda: self._tree(revision))
 
     def _tree(self, revision: str) -> str:
+        if revision in self._tree_cache():
+            return revision
         if is_full_id(revision):
             (info,) = self.infos([revision])
             if info is not None and info.kind == "tree":
@@ -199,7 +201,13 @@ class ObjectDatabase:
         if not is_full_id(old) or not is_full_id(new):
             return None
         database = Database(self.infos, self.contents, self._tree_cache())
-        return tree_changes(database, self.tree(old), self.tree(new))
+        changes = tree_changes(database, old, new)
+        if changes is None:
+            # Mostly they are trees, so only now is asked whether they are commits.
+            trees = self.tree(old), self.tree(new)
+            if trees != (old, new):
+                changes = tree_changes(database, *trees)
+        return changes
 
     def _tree_cache(self) -> TreeCache:
         """Where trees are kept between two questions."""

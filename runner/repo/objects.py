@@ -12,7 +12,7 @@ import hashlib
 import os
 import re
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -36,12 +36,14 @@ _MAX_LOOSE = 8  # this many new objects become files of their own, more of them 
 
 
 def _entry_pattern(id_length: int) -> re.Pattern[bytes]:
-    """Matches an entry of a tree: MODE, space, name, NUL, binary id.
+    """Matches an entry of a tree: MODE, space, name, NUL, binary id. The groups are all
+    of it and its name.
 
     What is none matches whole to the end: from each later place it would take as long
     again to see that.
     """
-    return re.compile(rb"(?s)([^ \0]*) ([^\0]*)\0(.{%d})|(.+)" % id_length)
+    entry = rb"[^ \0]* ([^\0]*)\0.{%d}" % id_length
+    return re.compile(rb"(?s)(%s)|(.+)" % entry)
 
 
 _ENTRY = {length: _entry_pattern(length) for length in (20, 32)}
@@ -63,20 +65,78 @@ class _Edit:
     made: str | None = None
 
 
+class Tree(Mapping[bytes, Entry]):
+    """What a tree has at each name.
+
+    The entries are kept as git writes them, because few of them are ever looked at.
+    """
+
+    __slots__ = ("_raw",)
+
+    def __init__(self, raw: dict[bytes, bytes] | None = None) -> None:
+        """`raw` is name → entry as it is in the data, in its order."""
+        self._raw = raw or {}
+
+    @classmethod
+    def parse(cls, data: bytes, id_length: int) -> Tree:
+        """The tree with this content. ValueError if that is no tree."""
+        return cls({name: raw for raw, name, _ in _raw_entries(data, id_length)})
+
+    def __getitem__(self, name: bytes) -> Entry:
+        return _decode(name, self._raw[name])
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._raw)
+
+    def __len__(self) -> int:
+        return len(self._raw)
+
+    def different(self, other: Tree) -> set[bytes]:
+        """The names at which the two have not the same."""
+        return {name for name, _ in self._raw.items() ^ other._raw.items()}
+
+    def same(self, other: Tree) -> set[bytes]:
+        """The names at which both have the same."""
+        return {name for name, _ in self._raw.items() & other._raw.items()}
+
+    def edited(self, changes: Mapping[bytes, Entry | None]) -> Tree:
+        """The tree with each name set to an entry, or removed where that is None."""
+        raw = dict(self._raw)
+        is_in_order = True
+        for name, entry in changes.items():
+            old = self.get(name)
+            if entry is None:
+                raw.pop(name, None)
+                continue
+            raw[name] = _encode(name, entry)
+            # a folder has another place than a file of its name
+            is_in_order &= old is not None and (old[0] == FOLDER) == (
+                entry[0] == FOLDER
+            )
+        if not is_in_order:
+            new = Tree(raw)
+            raw = {name: raw[name] for name, _ in sorted(new.items(), key=sort_key)}
+        return Tree(raw)
+
+    def data(self) -> bytes:
+        """The content of the tree."""
+        return b"".join(self._raw.values())
+
+
 class TreeCache:
     """Trees that have been read. An object never changes."""
 
     def __init__(self) -> None:
-        self._trees: dict[str, Entries] = {}
+        self._trees: dict[str, Tree] = {}
         self._size = 0  # entries of all trees
 
     def __contains__(self, tree: str) -> bool:
         return tree in self._trees
 
-    def __getitem__(self, tree: str) -> Entries:
+    def __getitem__(self, tree: str) -> Tree:
         return self._trees[tree]
 
-    def __setitem__(self, tree: str, entries: Entries) -> None:
+    def __setitem__(self, tree: str, entries: Tree) -> None:
         if tree not in self._trees:
             self._size += len(entries)
         self._trees[tree] = entries
@@ -135,7 +195,7 @@ class Objects:
         text = "\n".join(lines) + "\n\nside\n"
         return self.write("commit", text.encode())
 
-    def tree(self, object_id: str) -> Entries:
+    def tree(self, object_id: str) -> Tree:
         """The entries of a tree. Raises KeyError if there is no such tree."""
         self.trees.trim()
         self._load([object_id])
@@ -150,7 +210,7 @@ class Objects:
         for object_id, (kind, data) in zip(missing, self._read(missing), strict=True):
             if kind != "tree":
                 raise KeyError(object_id)
-            self.trees[object_id] = dict(parse_tree(data, len(object_id) // 2))
+            self.trees[object_id] = Tree.parse(data, len(object_id) // 2)
 
     def find(self, tree: str, path: str) -> Entry | None:
         """The entry at `path`; None if it does not exist."""
@@ -190,7 +250,7 @@ class Objects:
             found += level
             next_level: list[tuple[_Edit, str | None]] = []
             for edit, tree in level:
-                entries = self.trees[tree] if tree is not None else {}
+                entries = self.trees[tree] if tree is not None else Tree()
                 for name, child in edit.below.items():
                     if child.below and child.entry is None:
                         next_level.append((child, _folder(entries.get(name))))
@@ -201,16 +261,17 @@ class Objects:
         """The tree with the changes below `edit`, whose trees are written already; None
         for an empty one, which git does not keep inside of another.
         """
-        entries = dict(self.trees[tree]) if tree is not None else {}
-        for name, child in edit.below.items():
-            old = entries.pop(name, None)
-            new = _changed(name, old, child)
-            if new is not None:
-                entries[name] = new
-        if not entries:
+        before = self.trees[tree] if tree is not None else Tree()
+        after = before.edited(
+            {
+                name: _changed(name, before.get(name), child)
+                for name, child in edit.below.items()
+            }
+        )
+        if not after:
             return None
-        object_id = self._add("tree", encode_tree(entries))
-        self.trees[object_id] = entries
+        object_id = self._add("tree", after.data())
+        self.trees[object_id] = after
         return object_id
 
 
@@ -319,12 +380,22 @@ def object_id_of(kind: str, data: bytes, algorithm: str) -> str:
 
 def parse_tree(data: bytes, id_length: int) -> list[tuple[bytes, Entry]]:
     """Name and entry of each. ValueError if that is no tree."""
-    found = _ENTRY[id_length].findall(data)
-    if found and found[-1][3]:
-        raise ValueError("an entry of a tree ends early")
     return [
-        (name, (mode.decode(), object_id.hex())) for mode, name, object_id, _ in found
+        (name, _decode(name, raw)) for raw, name, _ in _raw_entries(data, id_length)
     ]
+
+
+def _raw_entries(data: bytes, id_length: int) -> list[tuple[bytes, bytes, bytes]]:
+    """Each entry of a tree as it is, its name, and b""."""
+    found = _ENTRY[id_length].findall(data)
+    if found and found[-1][2]:
+        raise ValueError("an entry of a tree ends early")
+    return found
+
+
+def _decode(name: bytes, raw: bytes) -> Entry:
+    space = raw.index(b" ")
+    return raw[:space].decode(), raw[space + len(name) + 2 :].hex()
 
 
 def commit_links(data: bytes) -> list[tuple[str, str]]:
@@ -337,10 +408,12 @@ def commit_links(data: bytes) -> list[tuple[str, str]]:
 def encode_tree(entries: Entries) -> bytes:
     """The content of a tree."""
     ordered = sorted(entries.items(), key=sort_key)
-    return b"".join(
-        b"%s %s\0%s" % (mode.encode(), name, bytes.fromhex(object_id))
-        for name, (mode, object_id) in ordered
-    )
+    return b"".join(_encode(name, entry) for name, entry in ordered)
+
+
+def _encode(name: bytes, entry: Entry) -> bytes:
+    mode, object_id = entry
+    return b"%s %s\0%s" % (mode.encode(), name, bytes.fromhex(object_id))
 
 
 def sort_key(item: tuple[bytes, Entry]) -> bytes:

@@ -25,9 +25,9 @@ from runner.repo.batch_process import Content, ObjectInfo, ObjectReader
 from runner.repo.command import Git
 from runner.repo.object_database import ObjectDatabase, WritableDatabase
 from runner.repo.objects import (
-    Entries,
     NewObjects,
     Objects,
+    Tree,
     TreeCache,
     commit_links,
     file_of,
@@ -54,7 +54,7 @@ class _Plain(NamedTuple):
     """The new objects of small packs, and the entries of all trees in these."""
 
     objects: NewObjects
-    trees: Mapping[str, Entries]
+    trees: Mapping[str, Tree]
 
 
 class Quarantine(WritableDatabase):
@@ -325,7 +325,7 @@ class Quarantine(WritableDatabase):
         if len(packs) > _MAX_PLAIN:
             return None
         objects: dict[str, tuple[str, bytes]] = {}
-        trees: dict[str, Entries] = {}
+        trees: dict[str, Tree] = {}
         for tree, (pack, size) in packs.items():
             plain = self._plain_objects(pack, size, (base, tree))
             if plain is None:

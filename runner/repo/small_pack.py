@@ -17,7 +17,8 @@ from runner.policy.change import EXECUTABLE, GITLINK, REGULAR, SYMLINK
 from runner.repo.batch_process import Content
 from runner.repo.objects import (
     FOLDER,
-    Entries,
+    Entry,
+    Tree,
     object_id_of,
     parse_tree,
     sort_key,
@@ -50,11 +51,9 @@ class Links(NamedTuple):
 
     outside: dict[str, str]
     attributes: frozenset[str]
-    trees: dict[str, Entries]
+    trees: dict[str, Tree]
 
-    def unchanged(
-        self, base: str, tree: str, read: Callable[[str], Entries]
-    ) -> set[str]:
+    def unchanged(self, base: str, tree: str, read: Callable[[str], Tree]) -> set[str]:
         """The ids that `tree` has where tree `base` has them as well.
 
         `read` gives the trees that `base` reaches. A tree counts at its first place alone:
@@ -69,12 +68,13 @@ class Links(NamedTuple):
             if entries is None:
                 continue
             before = read(old)
-            found.update(each for _, (_, each) in entries.items() & before.items())
-            for name in entries.keys() & before.keys():
-                mode, each = entries[name]
-                if mode == before[name][0] == FOLDER and each not in seen:
+            found.update(entries[name][1] for name in entries.same(before))
+            for name in entries.different(before):
+                mode, each = entries.get(name, ("", ""))
+                old_mode, below = before.get(name, ("", ""))
+                if mode == old_mode == FOLDER and each not in seen:
                     seen.add(each)
-                    waiting.append((before[name][1], each))
+                    waiting.append((below, each))
         return found
 
 
@@ -131,15 +131,15 @@ def links(objects: Mapping[str, Content]) -> Links | None:
     """What the trees among the objects name; None if git should be asked about them."""
     outside: dict[str, str] = {}
     attributes: set[str] = set()
-    trees: dict[str, Entries] = {}
+    trees: dict[str, Tree] = {}
     for tree_id, (kind, data) in objects.items():
         if kind != "tree":
             continue
         entries = _plain_entries(data, len(tree_id) // 2)
         if entries is None:
             return None
-        trees[tree_id] = entries
-        for name, (mode, object_id) in entries.items():
+        trees[tree_id] = Tree.parse(data, len(tree_id) // 2)
+        for name, (mode, object_id) in entries:
             if mode == GITLINK:
                 continue
             linked = "tree" if mode == FOLDER else "blob"
@@ -152,7 +152,7 @@ def links(objects: Mapping[str, Content]) -> Links | None:
     return Links(outside, frozenset(attributes), trees)
 
 
-def _plain_entries(data: bytes, id_length: int) -> Entries | None:
+def _plain_entries(data: bytes, id_length: int) -> list[tuple[bytes, Entry]] | None:
     """The entries of a tree, None if it is not a plain one."""
     try:
         entries = parse_tree(data, id_length)
@@ -168,9 +168,9 @@ def _plain_entries(data: bytes, id_length: int) -> Entries | None:
             return None
     # in git's order, and each name once
     keys = [sort_key(entry) for entry in entries]
-    by_name = dict(entries)
-    is_in_order = keys == sorted(set(keys)) and len(by_name) == len(entries)
-    return by_name if is_in_order else None
+    if keys != sorted(set(keys)) or len(dict(entries)) != len(entries):
+        return None
+    return entries
 
 
 def _is_plain_dot_name(name: bytes, mode: str) -> bool:

@@ -10,10 +10,11 @@ from typing import NamedTuple
 
 from runner.policy.change import EXECUTABLE, GITLINK, REGULAR, SYMLINK, Change
 from runner.repo.batch_process import Content, ObjectInfo
-from runner.repo.objects import FOLDER, Entry, TreeCache, parse_tree
+from runner.repo.objects import FOLDER, Entry, Tree, TreeCache
 
 # Where more has to be read, git is faster.
 _MAX_BYTES, _MAX_TREES = 2**18, 512
+_MAX_UNASKED = 4  # trees that are read without a question for their sizes
 # Git shows the modes that old versions wrote as one of these.
 _MODES = frozenset({REGULAR, EXECUTABLE, SYMLINK, GITLINK, FOLDER})
 
@@ -66,15 +67,21 @@ def _read(database: Database, ids: Sequence[str]) -> bool:
     """Read those of the trees that are not in memory. False if git should be asked."""
     trees = database.trees
     missing = [each for each in ids if each not in trees]
-    infos = database.infos(missing)
-    if any(info is None or info.kind != "tree" for info in infos):
-        return False
-    if sum(info.size for info in infos if info is not None) > _MAX_BYTES:
-        return False
-    for object_id, content in zip(missing, database.contents(missing), strict=True):
-        if content is None:
+    if len(missing) > _MAX_UNASKED:
+        infos = database.infos(missing)
+        if any(info is None or info.kind != "tree" for info in infos):
             return False
-        trees[object_id] = dict(parse_tree(content.data, len(object_id) // 2))
+        if sum(info.size for info in infos if info is not None) > _MAX_BYTES:
+            return False
+    read: dict[str, bytes] = {}
+    for object_id, content in zip(missing, database.contents(missing), strict=True):
+        if content is None or content.kind != "tree":
+            return False
+        read[object_id] = content.data
+    if sum(map(len, read.values())) > _MAX_BYTES:
+        return False
+    for object_id, data in read.items():
+        trees[object_id] = Tree.parse(data, len(object_id) // 2)
     return True
 
 
@@ -82,10 +89,12 @@ def _different(
     pair: _Pair, trees: TreeCache
 ) -> list[tuple[bytes, Entry | None, Entry | None]]:
     """Each path in the folder that differs, with both of its entries."""
-    old = trees[pair.old] if pair.old else {}
-    new = trees[pair.new] if pair.new else {}
-    names = {name for name, _ in old.items() ^ new.items()}
-    return [(pair.folder + name, old.get(name), new.get(name)) for name in names]
+    old = trees[pair.old] if pair.old else Tree()
+    new = trees[pair.new] if pair.new else Tree()
+    return [
+        (pair.folder + name, old.get(name), new.get(name))
+        for name in old.different(new)
+    ]
 
 
 def _change(path: bytes, before: Entry | None, after: Entry | None) -> list[Change]:

@@ -11,7 +11,7 @@ import pytest
 
 from runner.core.errors import GitFailed
 from runner.repo import objects
-from runner.repo.objects import TreeCache, encode_tree, parse_tree
+from runner.repo.objects import FOLDER, Tree, TreeCache, encode_tree, parse_tree
 from tests.support.object_store import REGULAR, Store, git
 
 
@@ -118,6 +118,32 @@ def test_a_tree_that_is_cut_short_has_no_entries(id_length: int) -> None:
             parse_tree(data[:end], id_length)
 
 
+def test_a_tree_is_written_in_the_order_of_git_whatever_is_edited(
+    store: Store,
+) -> None:
+    blob = store.blob("x")
+    file, folder = (REGULAR, blob), (FOLDER, store.tree({"f": "x"}))
+    base = Tree.parse(encode_tree({b"a": file, b"a.c": file, b"b": folder}), 20)
+    assert dict(base) == {b"a": file, b"a.c": file, b"b": folder}
+    edits: list[dict[bytes, tuple[str, str] | None]] = [
+        {b"a": folder},
+        {b"a": ("100755", blob), b"b": None},
+        {b"a.b": file, b"c": file},
+        {b"a": None, b"x": None},
+        {b"b": file, b"b.c": folder},
+        {},
+    ]
+    for changes in edits:
+        expected = {name: entry for name, entry in base.items() if name not in changes}
+        expected |= {name: entry for name, entry in changes.items() if entry}
+        after = base.edited(changes)
+        assert after.data() == encode_tree(expected)
+        assert after.different(base) == {
+            name for name in changes if base.get(name) != changes[name]
+        }
+        assert after.same(base) == base.keys() - changes.keys()
+
+
 @pytest.mark.parametrize("data", [b"7 " * 2**20, b"7" * 2**21, b" " * 2**21])
 def test_what_is_no_tree_takes_no_longer_than_one(data: bytes) -> None:
     with pytest.raises(ValueError, match="ends early"):
@@ -130,7 +156,7 @@ def test_trees_are_kept_up_to_a_number_of_entries(
     monkeypatch.setattr(objects, "_MAX_CACHED", 3)
     cache = TreeCache()
     for _ in range(2):
-        cache["one"] = dict.fromkeys([b"a", b"b"], ("100644", "1" * 40))
+        cache["one"] = Tree({b"a": b"", b"b": b""})
         cache.trim()
         assert "one" in cache
         cache["two"] = cache["one"]

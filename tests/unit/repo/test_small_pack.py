@@ -16,7 +16,7 @@ from runner.policy.change import REGULAR
 from runner.repo import pack_writer, small_pack
 from runner.repo.batch_process import Content
 from runner.repo.command import isolated_git
-from runner.repo.objects import FOLDER, Entries, object_id_of
+from runner.repo.objects import FOLDER, Tree, object_id_of
 from runner.repo.repository import Repository
 
 BLOB = object_id_of("blob", b"x\n", "sha1")
@@ -113,14 +113,15 @@ def test_only_what_the_base_has_at_the_same_place_counts_as_unchanged() -> None:
     outer = tree((FOLDER, b"new", inner_id), (FOLDER, b"x", inner_id))
     links = links_of(inner, outer)
     assert links is not None
+    x = "9a" * 20
     base = {
-        "base": {b"x": (FOLDER, "x"), b"b": (REGULAR, moved)},
+        "base": Tree.parse(tree((REGULAR, b"b", moved), (FOLDER, b"x", x)), 20),
         # the mode says of what type an object must be
-        "x": {b"a": (REGULAR, same), b"c": (FOLDER, other)},
+        x: Tree.parse(tree((REGULAR, b"a", same), (FOLDER, b"c", other)), 20),
     }
     outer_id = object_id_of("tree", outer, "sha1")
     assert links.unchanged("base", outer_id, base.__getitem__) == {same}
-    assert links.unchanged("x", inner_id, base.__getitem__) == {same}
+    assert links.unchanged(x, inner_id, base.__getitem__) == {same}
     # a tree that the pack does not have
     assert links.unchanged("base", ELSEWHERE, base.__getitem__) == set()
 
@@ -131,13 +132,13 @@ def test_a_tree_at_every_place_is_compared_once() -> None:
     outer = tree(*((FOLDER, b"%d" % place, inner_id) for place in range(10)))
     links = links_of(inner, outer)
     assert links is not None
+    folders = [(FOLDER, b"%d" % place, f"{place}" * 40) for place in range(10)]
+    base = Tree.parse(tree(*folders), 20)
     read: list[str] = []
 
-    def entries(folder: str) -> Entries:
+    def entries(folder: str) -> Tree:
         read.append(folder)
-        if folder != "base":
-            return {}
-        return {b"%d" % place: (FOLDER, f"{place}") for place in range(10)}
+        return base if folder == "base" else Tree()
 
     links.unchanged("base", object_id_of("tree", outer, "sha1"), entries)
     assert len(read) == 2

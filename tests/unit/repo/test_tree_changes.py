@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from runner.policy.change import Change
 from runner.repo import diff, tree_changes
+from runner.repo.batch_process import ObjectInfo
 from runner.repo.command import isolated_git
 from runner.repo.objects import TreeCache
 from runner.repo.repository import Repository
@@ -80,3 +82,22 @@ def test_large_trees_and_those_with_modes_of_old_versions_are_left_to_git(
     monkeypatch.setattr(tree_changes, "_MAX_BYTES", 10)
     database = Database(repo.infos, repo.contents, TreeCache())
     assert tree_changes.tree_changes(database, empty, small) is None
+
+
+def test_only_of_many_trees_is_the_size_asked_before_they_are_read(
+    repo: Repository,
+) -> None:
+    blob = repo.write_blob(b"text")
+    empty = repo.objects().write("tree", b"")
+    asked: list[int] = []
+
+    def infos(names: Sequence[str]) -> Sequence[ObjectInfo | None]:
+        asked.append(len(names))
+        return repo.infos(names)
+
+    for count in (4, 5):
+        paths = [f"folder{place}/{place}" for place in range(count)]
+        tree = repo.write_tree(empty, dict.fromkeys(paths, blob))
+        database = Database(infos, repo.contents, TreeCache())
+        assert tree_changes.tree_changes(database, empty, tree) is not None
+    assert asked == [5]
