@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -34,12 +34,18 @@ from benchmarks.harness import (
 )
 from runner.attempt import capture, workspace
 from runner.attempt.workspace import Workspace
+from runner.core.manifest import BatchEntry
+from runner.core.task import AgentSettings, Task
+from runner.fan_in.union import Candidate, unite
 from runner.repo import work_tree
+from runner.repo.quarantine import Quarantine
 from runner.repo.repository import Repository
 
 BOUND = 1.2
 FILES_A_FOLDER = 100
+LINES_A_FILE = 10
 CHANGED = 10  # files of one task
+EDITED = b"changed\n"  # what is in them then
 _BLOB, _BLOBS_A_COMMIT = 2**20, 8
 _MIB, _GIB = 2**20, 2**30
 _SEED = 7
@@ -117,7 +123,8 @@ def _stream(size: Size) -> Iterator[bytes]:
         yield b"D assets\n"
     for number in range(size.files):
         name = f"d{number // FILES_A_FOLDER:05}/f{number % FILES_A_FOLDER}"
-        yield _file(name, drawn.randbytes(300).hex().encode() + b"\n")
+        lines = [f"{drawn.randbytes(30).hex()}\n" for _ in range(LINES_A_FILE)]
+        yield _file(name, "".join(lines).encode())
     yield _file("tasks.yml", PLAN.encode())
     yield _file("fanin.yml", SETTINGS.encode())
 
@@ -139,26 +146,14 @@ class _Contest:
         self._numbers = count()
         self.repo = Repository(root, ENV)
         self.head = git(root, "rev-parse", "HEAD")
-        self._trees = [self._changed_tree(number) for number in range(2)]
-        self._tips = [
-            git(root, "commit-tree", tree, "-p", self.head, "-m", "side")
-            for tree in self._trees
-        ]
-
-    def _changed_tree(self, number: int) -> str:
-        """A tree in which the files of one folder are changed."""
-        index = {"GIT_INDEX_FILE": str(self._work / "index")}
-        blob = git(
-            self.root, "hash-object", "-w", "--stdin", stdin=b"changed %d\n" % number
-        )
-        lines = "".join(
-            f"100644 {blob}\td{number:05}/f{place}\n" for place in range(CHANGED)
-        )
-        run(["git", "read-tree", "HEAD"], self.root, env=ENV | index)
-        argv = ["git", "update-index", "--index-info"]
-        run(argv, self.root, stdin=lines.encode(), env=ENV | index)
-        tree = run(["git", "write-tree"], self.root, env=ENV | index)
-        return tree.decode().strip()
+        self._base = git(root, "rev-parse", "HEAD^{tree}")
+        # Another one, whose answers the one that is measured does not have.
+        self._maker = Repository(root, ENV)
+        blob = self._maker.write_blob(EDITED)
+        changes = {f"d00000/f{place}": blob for place in range(CHANGED)}
+        self._tree = self._maker.write_tree(self._base, changes)
+        (self._tip,) = self._tips_of([self._tree])
+        self._entries = [_entry(index) for index in range(2)]
 
     def _place(self) -> Path:
         return self._work / f"place-{next(self._numbers)}"
@@ -188,7 +183,7 @@ class _Contest:
 
         def add_all() -> None:
             git(place, "add", "-A")
-            expect(git(place, "write-tree"), self._trees[0], "tree of git add -A")
+            expect(git(place, "write-tree"), self._tree, "tree of git add -A")
 
         seconds = seconds_of(add_all)
         self._drop(place)
@@ -204,7 +199,7 @@ class _Contest:
         _edit(space.checkout)
         captured: list[str | None] = []
         seconds = seconds_of(lambda: captured.append(capture.capture(space).tree))
-        expect(captured, self._trees[:1], "captured tree")
+        expect(captured, [self._tree], "captured tree")
         shutil.rmtree(place)
         return seconds
 
@@ -213,44 +208,108 @@ class _Contest:
 
     # -- merge and landing --
 
-    def merge_tree(self) -> float:
-        return seconds_of(
-            partial(git, self.root, "merge-tree", "--write-tree", *self._tips)
-        )
+    def _pair(self, *, same_files: bool) -> list[str]:
+        """The trees of two tasks that nobody has merged: the objects that a merge makes
+        are there afterwards, and the next one of the same trees would write none.
+        """
+        number = next(self._numbers)
+        trees = []
+        for task in range(2):
+            folder = 0 if same_files else task
+            changes = {}
+            for place in range(CHANGED):
+                path = f"d{folder:05}/f{place}"
+                lines = self._lines(path)
+                # one task changes the first line, the other the last
+                lines[-task] = b"changed %d\n" % number
+                changes[path] = self._maker.write_blob(b"".join(lines))
+            trees.append(self._maker.write_tree(self._base, changes))
+        return trees
+
+    def _lines(self, path: str) -> list[bytes]:
+        content = self._maker.file(self.head, path)
+        assert content is not None
+        return content.splitlines(keepends=True)
+
+    def merge_tree(self, *, same_files: bool) -> float:
+        tips = self._tips_of(self._pair(same_files=same_files))
+        return seconds_of(partial(self._git_merge, tips))
+
+    def unite(self) -> float:
+        """Compare the trees of two tasks with the base and unite them."""
+
+        def unite_both(quarantine: Quarantine, pair: Sequence[str]) -> str | None:
+            candidates = [
+                Candidate(entry, tree, quarantine.changes(self._base, tree))
+                for entry, tree in zip(self._entries, pair, strict=True)
+            ]
+            outcomes = unite(
+                self._base, self._base, candidates, quarantine, tree_per_task=False
+            )
+            return outcomes[-1].tree
+
+        return self._merged(unite_both, same_files=False)
 
     def merge(self) -> float:
-        base = self.repo.tree(self.head)
+        """Have git merge the trees of two tasks that overlap."""
+        return self._merged(
+            lambda quarantine, pair: quarantine.merge_trees(self._base, *pair),
+            same_files=True,
+        )
+
+    def _merged(
+        self, merge: Callable[[Quarantine, Sequence[str]], object], *, same_files: bool
+    ) -> float:
+        pair = self._pair(same_files=same_files)
+        merged: list[object] = []
         with self.repo.quarantine() as quarantine:
-            return seconds_of(
-                partial(quarantine.merge_trees, base, *self._trees),
-            )
+            seconds = seconds_of(lambda: merged.append(merge(quarantine, pair)))
+        expect(merged, [self._git_merge(self._tips_of(pair))], "merged tree")
+        return seconds
+
+    def _tips_of(self, trees: Sequence[str]) -> list[str]:
+        argv = ("-p", self.head, "-m", "side")
+        return [git(self.root, "commit-tree", tree, *argv) for tree in trees]
+
+    def _git_merge(self, tips: Sequence[str]) -> str:
+        return git(self.root, "merge-tree", "--write-tree", *tips)
 
     def fast_forward(self) -> float:
         seconds = seconds_of(
-            partial(git, self.root, "merge", "-q", "--ff-only", self._tips[0])
+            partial(git, self.root, "merge", "-q", "--ff-only", self._tip)
         )
         return self._landed(seconds)
 
     def land(self) -> float:
         def land() -> None:
-            landing = work_tree.plan_landing(
-                self.repo, "main", self.head, self._tips[0]
-            )
+            landing = work_tree.plan_landing(self.repo, "main", self.head, self._tip)
             expect(work_tree.land(self.repo, landing).landed, True, "landing")
 
         return self._landed(seconds_of(land))
 
     def _landed(self, seconds: float) -> float:
-        expect(git(self.root, "rev-parse", "main"), self._tips[0], "head")
+        expect(git(self.root, "rev-parse", "main"), self._tip, "head")
         expect(git(self.root, "status", "--porcelain"), "", "status")
         git(self.root, "reset", "-q", "--hard", self.head)
         return seconds
 
 
+def _entry(index: int) -> BatchEntry:
+    task = Task(id=f"T{index}", title="a")
+    return BatchEntry(
+        index=index,
+        task=task,
+        task_digest=task.digest,
+        attempt=1,
+        agent=AgentSettings(command=("true",)),
+        timeout=60,
+    )
+
+
 def _edit(place: Path) -> None:
-    """What the first of the changed trees has."""
+    """What one task does."""
     for number in range(CHANGED):
-        (place / f"d00000/f{number}").write_bytes(b"changed 0\n")
+        (place / f"d00000/f{number}").write_bytes(EDITED)
 
 
 def _steps(report: Report, work: Path, root: Path, size: Size, effort: Effort) -> None:
@@ -258,7 +317,18 @@ def _steps(report: Report, work: Path, root: Path, size: Size, effort: Effort) -
     pairs: list[tuple[str, str, Callable[[], float], Callable[[], float]]] = [
         ("checkout", "git worktree add", contest.checkout, contest.worktree),
         ("capture", "git add -A", contest.capture, contest.add),
-        ("merge", "git merge-tree", contest.merge, contest.merge_tree),
+        (
+            "merge",
+            "git merge-tree",
+            contest.unite,
+            partial(contest.merge_tree, same_files=False),
+        ),
+        (
+            "merge of the same files",
+            "git merge-tree",
+            contest.merge,
+            partial(contest.merge_tree, same_files=True),
+        ),
         ("landing", "git merge --ff-only", contest.land, contest.fast_forward),
     ]
     rows = []
@@ -272,8 +342,10 @@ def _steps(report: Report, work: Path, root: Path, size: Size, effort: Effort) -
     report.tables.append(Table(title, ["", "beside", "ms", "its ms", "÷"], rows))
     report.notes.append(
         f"The task changes {CHANGED} files. `git add -A` is followed by `git write-tree`, "
-        "which a capture does as well. A landing looks at what is not committed in the "
-        "checkout first."
+        "which a capture does as well. A merge compares the trees of two tasks with "
+        "their base and unites them; each round has two new ones. What overlaps is merged "
+        "by git, here other lines of the same files. A landing looks at what is not "
+        "committed in the checkout first."
     )
 
 
