@@ -7,10 +7,9 @@ exhaust the stack or the memory.
 
 from __future__ import annotations
 
-import json
 import re
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from json import decoder
@@ -106,21 +105,6 @@ def load(path: str, text: str, first_line: int = 0) -> JsonDocument:
     start = 1 if text.startswith("\ufeff") else 0
     root = _Parser(path, text, first_line, start).parse()
     return JsonDocument(path, text, root, first_line)
-
-
-def replaced(text: str, changes: Mapping[int, tuple[int, str | bool]]) -> str:
-    """The text with some values replaced.
-
-    `changes` maps the start of each value to its end and the new value.
-    """
-    parts = []
-    copied_to = 0
-    for start, (end, value) in sorted(changes.items()):
-        parts.append(text[copied_to:start])
-        parts.append(json.dumps(value, ensure_ascii=False))
-        copied_to = end
-    parts.append(text[copied_to:])
-    return "".join(parts)
 
 
 @dataclass

@@ -7,7 +7,7 @@ What is recorded keeps the id that it was recorded with, whichever plans come an
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ from runner.core.errors import InvalidInput, Problem
 from runner.core.task import Owner, Plan, PlanPart, PlanSettings, Task
 from runner.plan import formats
 from runner.plan.formats import Mark, Tree
+from runner.plan.marking import PlanFiles
 from runner.plan.trees import NO_PLAN
 
 NO_OWNERS: Mapping[str, Owner] = MappingProxyType({})
@@ -64,11 +65,17 @@ def load(
     return _united(choice, all_loaded, owners, notes)
 
 
-def write_back(plan: Plan, tree: Tree, marks: Mapping[str, Mark]) -> dict[str, str]:
+# Writes marks into one of the files, or folders, that a plan consists of.
+WriteMarks = Callable[[PlanFiles, Tree, Mapping[str, Mark]], Mapping[str, str]]
+
+
+def write_back(
+    plan: Plan, tree: Tree, marks: Mapping[str, Mark], write: WriteMarks
+) -> dict[str, str]:
     """The new text of each file that changes when these tasks are marked, by path."""
     if not plan.parts:
-        source = formats.get_source(plan.source)
-        return dict(source.write_back(plan.path, tree, marks, plan.options))
+        own_files = PlanFiles(plan.source, plan.path, plan.options)
+        return dict(write(own_files, tree, marks))
     changed: dict[str, str] = {}
     for part in plan.parts:
         own_marks = {}
@@ -76,8 +83,8 @@ def write_back(plan: Plan, tree: Tree, marks: Mapping[str, Mark]) -> dict[str, s
             if task_id in marks:
                 own_marks[own_id] = marks[task_id]
         if own_marks:
-            source = formats.get_source(part.source)
-            changed |= source.write_back(part.path, tree, own_marks, part.options)
+            own_files = PlanFiles(part.source, part.path, part.options)
+            changed |= write(own_files, tree, own_marks)
     return changed
 
 

@@ -5,7 +5,6 @@ change of the progress.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,11 +16,13 @@ from runner.plan import formats, progress_file
 from runner.plan.formats import Mark, Tree
 from runner.plan.graph import TaskGraph
 from runner.plan.loading import NO_OWNERS, load, write_back
+from runner.plan.marking import write_marks, write_once
 from runner.plan.progress import Progress
 from runner.plan.task_rules import apply_rules, effective_rules
 from runner.plan.trees import (
     CommittedState,
     CommitTree,
+    RecordingTree,
     WorkTree,
     decode_text,
     exists,
@@ -229,40 +230,13 @@ def _state_note(path: str) -> str:
     )
 
 
-@dataclass
-class _RecordingTree:
-    """A tree that remembers everything that was read from it."""
-
-    tree: Tree
-    texts: dict[str, str | None] = field(default_factory=dict)
-    folders: dict[str, tuple[str, ...]] = field(default_factory=dict)
-
-    def read(self, path: str) -> str | None:
-        self.texts[path] = self.tree.read(path)
-        return self.texts[path]
-
-    def list(self, folder: str) -> Sequence[str]:
-        self.folders[folder] = tuple(self.tree.list(folder))
-        return self.folders[folder]
-
-    def matches(self, tree: Tree) -> bool:
-        """Whether all that was read is the same in another tree."""
-        try:
-            for folder, paths in self.folders.items():
-                if tuple(tree.list(folder)) != paths:
-                    return False
-            return all(tree.read(path) == text for path, text in self.texts.items())
-        except InvalidInput:
-            return False
-
-
 class _CachedPlan(NamedTuple):
     """A plan, its graph and the files that they were made of."""
 
     choice: PlanSettings
     task_rules: TaskRules
     owners: Mapping[str, Owner]
-    source: _RecordingTree
+    source: RecordingTree
     plan: Plan
     graph: TaskGraph
 
@@ -302,7 +276,7 @@ def _load_plan(
     for cached in _recent_plans:
         if cached.is_current(choice, tree, task_rules, owners):
             return cached.plan, cached.graph
-    source = _RecordingTree(tree)
+    source = RecordingTree(tree)
     with gc_pause.paused():
         plan = apply_rules(load(choice, source, owners), task_rules)
         graph = TaskGraph(plan.tasks, plan.path)
@@ -476,7 +450,7 @@ def write_mark_blobs(
         return {}
     tree = CommitTree(objects, snapshot.commit)
     marks = changed_marks(snapshot, after, among)
-    marked = write_back(snapshot.plan, tree, marks) if marks else {}
+    marked = write_back(snapshot.plan, tree, marks, write_marks) if marks else {}
     return {path: objects.write_blob(text.encode()) for path, text in marked.items()}
 
 
@@ -487,7 +461,7 @@ def written_paths(repo: Repository, snapshot: Snapshot, progress_path: str) -> s
     plan = snapshot.plan
     tree = CommitTree(repo, snapshot.commit)
     marks = {task.id: Mark(Status.COMPLETED, None, None, None) for task in plan.tasks}
-    marked = write_back(plan, tree, marks)
+    marked = write_back(plan, tree, marks, write_once)
     return {progress_path, *marked}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.core import plan_paths, typed_paths
@@ -70,6 +71,33 @@ class CommitTree:
                 self._texts[path] = blobs[object_id].decode()
             except UnicodeDecodeError:
                 continue
+
+
+@dataclass
+class RecordingTree:
+    """A tree that remembers everything that was read from it."""
+
+    tree: Tree
+    texts: dict[str, str | None] = field(default_factory=dict)
+    folders: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def read(self, path: str) -> str | None:
+        self.texts[path] = self.tree.read(path)
+        return self.texts[path]
+
+    def list(self, folder: str) -> Sequence[str]:
+        self.folders[folder] = tuple(self.tree.list(folder))
+        return self.folders[folder]
+
+    def matches(self, tree: Tree) -> bool:
+        """Whether all that was read is the same in another tree."""
+        try:
+            for folder, paths in self.folders.items():
+                if tuple(tree.list(folder)) != paths:
+                    return False
+            return all(tree.read(path) == text for path, text in self.texts.items())
+        except InvalidInput:
+            return False
 
 
 class WorkTree:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 
 from runner.core.task import Plan, Status, Task
 from runner.plan.formats.ai_sdlc_checks import (
@@ -34,8 +35,13 @@ from runner.plan.formats.ai_sdlc_items import (
     with_box,
 )
 from runner.plan.formats.ai_sdlc_plans import choose_plan
-from runner.plan.formats.ai_sdlc_table import find_tables, read_statuses, write_marks
-from runner.plan.formats.base import Mark, Options, Tree
+from runner.plan.formats.ai_sdlc_table import (
+    ProgressTable,
+    find_tables,
+    read_statuses,
+    write_marks,
+)
+from runner.plan.formats.base import Mark, Marker, Options, Tree
 from runner.plan.formats.diagnostics import (
     COMPLETED,
     LEFT_OUT,
@@ -45,6 +51,7 @@ from runner.plan.formats.diagnostics import (
     changed_file,
 )
 from runner.plan.formats.markdown import Page, read_page
+from runner.plan.formats.marked_text import MarkedPage
 
 _ITEM_START = re.compile(r"[ \t]*[-*+][ \t]+\[.?\][ \t]*\*\*[Tt][0-9]+\*\*")
 # spec-kit's ids have three digits and no colon; some of its plans set them in bold.
@@ -123,27 +130,51 @@ class AiSdlc:
         A task that the text no longer has is passed over: it may have been removed
         since its attempt began. Without a progress table, one is added.
         """
-        text = tree.read(path) or ""
+        return self.marker(path, tree, options).write(marks)
+
+    def marker(self, path: str, tree: Tree, options: Options) -> Marker:
+        """See `runner.plan.formats.base.Source`."""
+        return _AiSdlcMarker(path, tree.read(path) or "", options.get("heading", ""))
+
+
+class _AiSdlcMarker:
+    """The `Marker` of an ai-sdlc plan."""
+
+    def __init__(self, path: str, text: str, heading: str) -> None:
         page = read_page(path, text, is_top_item)
-        heading = options.get("heading", "")
+        self._path, self._page = path, MarkedPage(text, page)
         diagnostics = Diagnostics(path)
         chosen = choose_plan(page, find_items(page), heading, diagnostics)
-        items = without_duplicates(chosen, diagnostics).items
-        marks_in_plan_order: dict[str, Mark] = {}
-        for item in items:
-            mark = marks.get(item.task_id)
-            if mark is None:
-                continue
-            marks_in_plan_order[item.task_id] = mark
-            line = page.lines[item.line_index]
-            page.lines[item.line_index] = with_box(line, mark.status)
-        # Without a marked task there is no reason to add a table.
-        if not marks_in_plan_order:
-            return {}
+        plan = without_duplicates(chosen, diagnostics)
+        self._items = {item.task_id: item for item in plan.items}
+        # Of two tasks with one id, the one whose box is open counts.
+        self.is_current = len(plan.items) == len(chosen.items)
         # The rows of a table do not say which of several plans they are about.
-        if not chosen.name:
-            write_marks(page, items, marks_in_plan_order)
-        return changed_file(path, text, page.text())
+        self._progress = None if chosen.name else ProgressTable(page)
+
+    def write(self, marks: Mapping[str, Mark]) -> Mapping[str, str]:
+        """The text with the boxes and rows of the marked tasks changed."""
+        found = [self._items[task_id] for task_id in marks if task_id in self._items]
+        # Without a marked task there is no reason to add a table.
+        if not found:
+            return {}
+        found.sort(key=attrgetter("line_index"))
+        in_plan_order = {item.task_id: marks[item.task_id] for item in found}
+        page, before = self._page.page, self._page.text
+        lines = {}
+        for item in found:
+            line = page.lines[item.line_index]
+            lines[item.line_index] = with_box(line, marks[item.task_id].status)
+        self._page.replace_lines(lines)
+        if self._progress is None:
+            return changed_file(self._path, before, self._page.text)
+        rows = self._progress.changed_rows(in_plan_order)
+        if rows is not None:
+            self._page.replace_lines(rows)
+            return changed_file(self._path, before, self._page.text)
+        self.is_current = False
+        write_marks(page, [*self._items.values()], in_plan_order)
+        return changed_file(self._path, before, page.text())
 
 
 def _nested_lines(items: Sequence[Item]) -> set[int]:

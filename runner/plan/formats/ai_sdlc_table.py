@@ -213,17 +213,63 @@ def _update_table(page: Page, table: Table, marks: Mapping[str, Mark]) -> None:
         task_id = table.task_id(line)
         if task_id not in marks:
             continue
-        values = _row_values(task_id, marks[task_id])
-        cells = _cells_to_write(columns, values)
-        # Only a table whose cells are as wide as its header is kept aligned.
-        aligned = _widths(line) == header_widths
-        page.lines[index] = _with_cells(line, cells, aligned=aligned)
+        mark = marks[task_id]
+        page.lines[index] = _changed_row(line, columns, header_widths, task_id, mark)
         updated.add(task_id)
     new_rows = []
     for task_id, mark in marks.items():
         if task_id not in updated:
             new_rows.append(_format_row(columns, _row_values(task_id, mark)))
     _insert_lines(page, table.last, new_rows)
+
+
+def _changed_row(
+    line: str,
+    columns: Mapping[str, int],
+    header_widths: Sequence[int],
+    task_id: str,
+    mark: Mark,
+) -> str:
+    cells = _cells_to_write(columns, _row_values(task_id, mark))
+    # Only a table whose cells are as wide as its header is kept aligned.
+    aligned = _widths(line) == header_widths
+    return _with_cells(line, cells, aligned=aligned)
+
+
+class ProgressTable:
+    """The rows of the page's first progress table, found once; none without a table."""
+
+    def __init__(self, page: Page) -> None:
+        self._page = page
+        self._columns: Mapping[str, int] = {}
+        self._header_widths: list[int] = []
+        self._rows: dict[str, list[int]] = {}
+        for table in find_tables(page)[:1]:
+            self._columns = table.columns
+            self._header_widths = _widths(page.lines[table.header])
+            for index in table.rows:
+                task_id = table.task_id(page.lines[index])
+                self._rows.setdefault(task_id, []).append(index)
+
+    def changed_rows(self, marks: Mapping[str, Mark]) -> dict[int, str] | None:
+        """The rows that change, by index, as `write_marks` writes them. None if a row, a
+        column or the table is missing.
+        """
+        if not self._rows.keys() >= marks.keys():
+            return None
+        if "error" not in self._columns and _has_error(marks):
+            return None
+        rows = {}
+        for task_id, mark in marks.items():
+            for index in self._rows[task_id]:
+                rows[index] = _changed_row(
+                    self._page.lines[index],
+                    self._columns,
+                    self._header_widths,
+                    task_id,
+                    mark,
+                )
+        return rows
 
 
 def _add_error_column(page: Page, table: Table) -> int:

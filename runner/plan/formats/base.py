@@ -43,6 +43,20 @@ class Tree(Protocol):
         ...
 
 
+class Marker(Protocol):
+    """Writes marks into a plan's files, again and again.
+
+    `is_current`: whether it knows what has been written as it would know it from reading
+    the files again. Otherwise it must not be used any more.
+    """
+
+    is_current: bool
+
+    def write(self, marks: Mapping[str, Mark]) -> Mapping[str, str]:
+        """The new text of each file that changes, as by `Source.write_back`."""
+        ...
+
+
 class Source(Protocol):
     """One plan format. It is pure: the caller reads and writes the files.
 
@@ -51,7 +65,8 @@ class Source(Protocol):
     value. A format with an attribute `may_be_empty = True` may return a plan without
     tasks; for every other format such a plan is a mistake. With an attribute
     `leaves_out_records = True`, a task with an unknown dependency is skipped instead of
-    refusing the plan; see `left_out`.
+    refusing the plan; see `left_out`. With a method `marker(path, tree, options)`, which
+    returns a `Marker`, a plan is not read anew for each mark.
     """
 
     name: str

@@ -26,7 +26,7 @@ from runner.core.documents import clean
 from runner.core.errors import InvalidInput, Problem
 from runner.core.json_document import JsonDocument, Node, Number
 from runner.core.task import Plan, Reference, Status, Task
-from runner.plan.formats.base import Mark, Options, Tree
+from runner.plan.formats.base import Mark, Marker, Options, Tree
 from runner.plan.formats.diagnostics import (
     COMPLETED,
     LEFT_OUT,
@@ -42,6 +42,7 @@ from runner.plan.formats.diagnostics import (
     parse_status_or_leave_out,
     replacement_word,
 )
+from runner.plan.formats.marked_text import JsonText, NewValue
 
 EXAMPLE = (
     '{"id":"bd-1","title":"What to do","status":"open",'
@@ -230,24 +231,48 @@ class Beads:
         self, path: str, tree: Tree, marks: Mapping[str, Mark], options: Options
     ) -> Mapping[str, str]:
         """The file with the `status` words of the marked tasks changed."""
+        return self.marker(path, tree, options).write(marks)
+
+    def marker(self, path: str, tree: Tree, options: Options) -> Marker:
+        """See `runner.plan.formats.base.Source`."""
         file = _plan_file(path, tree)
-        text = tree.read(file) or ""
-        changes: dict[int, tuple[int, str]] = {}  # start → (end, new word)
+        return _BeadsMarker(path, file, tree.read(file) or "")
+
+
+class _BeadsMarker:
+    """The `Marker` of an export of issues."""
+
+    def __init__(self, path: str, file: str, text: str) -> None:
+        self._file, self._text = file, JsonText(text)
         diagnostics = Diagnostics(path, file)
         lines = _read_issues(file, text, diagnostics, Counter())
-        for issue in _without_duplicates(lines, diagnostics):
-            node = issue.node.get("status")
-            if issue.id not in marks or issue.ignored_as:
+        issues = _without_duplicates(lines, diagnostics)
+        self._issues = {issue.id: issue for issue in issues}
+        # Of two issues with one id, the one that is open counts.
+        self.is_current = len(issues) == len(lines)
+
+    def write(self, marks: Mapping[str, Mark]) -> Mapping[str, str]:
+        """The file with the `status` words of the marked tasks changed."""
+        changes: list[NewValue] = []
+        for task_id, mark in marks.items():
+            issue = self._issues.get(task_id)
+            if issue is None or issue.ignored_as:
                 continue
+            node = issue.node.get("status")
             if node is None or not isinstance(node.value, str):
                 continue
-            status = marks[issue.id].status
             word = replacement_word(
-                issue.status_word, status, done_word="closed", open_word="open"
+                issue.status_word, mark.status, done_word="closed", open_word="open"
             )
             if word is not None:
-                changes[issue.start + node.start] = (issue.start + node.end, word)
-        return changed_file(file, text, json_document.replaced(text, changes))
+                changes.append(NewValue(node, word, issue.start))
+        before = self._text.text
+        self._text.set_values(changes)
+        for task_id in marks:
+            if task_id in self._issues:
+                issue = self._issues[task_id]
+                issue.status_word = _status_word(issue.node)
+        return changed_file(self._file, before, self._text.text)
 
 
 # -- The folder --

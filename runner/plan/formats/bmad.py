@@ -19,7 +19,7 @@ from runner.core import yaml_document
 from runner.core.errors import InvalidInput, Problem
 from runner.core.task import Plan, Reference, Status
 from runner.core.yaml_document import YamlDocument
-from runner.plan.formats.base import Mark, Options, Tree
+from runner.plan.formats.base import Mark, Marker, Options, Tree
 from runner.plan.formats.diagnostics import (
     COMPLETED,
     IN_PROGRESS,
@@ -78,7 +78,7 @@ class _Story(NamedTuple):
     key: str
     line_index: int
     value: yaml.ScalarNode
-    file: str
+    file: str = ""
 
 
 class Bmad:
@@ -154,24 +154,46 @@ class Bmad:
         self, path: str, tree: Tree, marks: Mapping[str, Mark], options: Options
     ) -> Mapping[str, str]:
         """The file with the status words of the marked stories moved."""
+        return self.marker(path, tree, options).write(marks)
+
+    def marker(self, path: str, tree: Tree, options: Options) -> Marker:
+        """See `runner.plan.formats.base.Source`."""
         file = _plan_file(path, tree)
-        text = tree.read(file) or ""
-        document = yaml_document.load(file, _section_text(text))
         finished = options.get("finished", "review")
-        edits: list[tuple[int, int, str]] = []
-        for story in _stories(document, text, tree):
-            mark = marks.get(story.key)
-            if mark is None:
+        return _BmadMarker(file, tree.read(file) or "", finished)
+
+
+class _BmadMarker:
+    """The `Marker` of a `sprint-status.yaml`."""
+
+    def __init__(self, file: str, text: str, finished: str) -> None:
+        # Late: this module is imported to look at every YAML file.
+        from runner.plan.formats.marked_text import MarkedText
+
+        self._file, self._text, self._finished = file, MarkedText(text), finished
+        entries = list(_entries(yaml_document.load(file, _section_text(text))))
+        self._values = {entry.key: entry.value for entry in entries}
+        # An alias would be another word now.
+        self.is_current = len({id(entry.value) for entry in entries}) == len(entries)
+
+    def write(self, marks: Mapping[str, Mark]) -> Mapping[str, str]:
+        """The file with the status words of the marked stories moved."""
+        from runner.plan.formats.marked_text import Span
+
+        edits: list[tuple[Span, str]] = []
+        for key, mark in marks.items():
+            value = self._values.get(key)
+            if value is None:
                 continue
-            word = _moved(story.value.value, mark.status, finished)
+            word = _moved(value.value, mark.status, self._finished)
             if word is not None:
-                quote = story.value.style or ""
-                start, end = story.value.start_mark.index, story.value.end_mark.index
-                edits.append((start, end, f"{quote}{word}{quote}"))
-        after = text
-        for start, end, word in sorted(edits, reverse=True):
-            after = after[:start] + word + after[end:]
-        return changed_file(file, text, after)
+                quote = value.style or ""
+                span = Span(value.start_mark.index, value.end_mark.index)
+                edits.append((span, f"{quote}{word}{quote}"))
+                value.value = word
+        before = self._text.text
+        self._text.replace(edits)
+        return changed_file(self._file, before, self._text.text)
 
 
 def _plan_file(path: str, tree: Tree) -> str:
@@ -216,18 +238,22 @@ def _section_text(text: str) -> str:
 
 
 def _stories(document: YamlDocument, text: str, tree: Tree) -> Iterator[_Story]:
-    """The stories in the order of the file. InvalidInput without such a section."""
-    section = _section(document)
+    """The stories with their files, as `_entries`."""
     folders = _folders(document.path, text)
     files = [name for folder in folders for name in tree.list(folder)]
     by_name = {posixpath.basename(name): name for name in reversed(files)}
-    for key, value in section.value:
+    for entry in _entries(document):
+        yield entry._replace(file=by_name.get(f"{entry.key}.md", ""))
+
+
+def _entries(document: YamlDocument) -> Iterator[_Story]:
+    """The stories in the order of the file. InvalidInput without such a section."""
+    for key, value in _section(document).value:
         if not isinstance(key, yaml.ScalarNode) or not re.fullmatch(_STORY, key.value):
             continue
         status = _status_node(value)
         if status is not None:
-            file = by_name.get(f"{key.value}.md", "")
-            yield _Story(key.value, key.start_mark.line, status, file)
+            yield _Story(key.value, key.start_mark.line, status)
 
 
 def _status_node(value: yaml.Node) -> yaml.ScalarNode | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from runner.core.errors import InvalidInput, Problem
 from runner.core.task import Plan, Reference, Status, Task
@@ -27,6 +27,7 @@ from runner.plan.formats.diagnostics import (
     join_sections,
 )
 from runner.plan.formats.markdown import Page
+from runner.plan.formats.marked_text import MarkedPage
 
 # Characters of what lies between a group and its first task, in the prompt of each.
 MAX_DETAILS = 10_000
@@ -145,51 +146,85 @@ def build(
     return diagnostics.build_plan(source, tasks)
 
 
-def marked_file(
-    path: str, text: str, page: Page, boxes: Boxes, marks: Mapping[str, Mark]
-) -> Mapping[str, str]:
-    """The file with the boxes of the marked tasks, and of the groups that they complete."""
-    done = {id(box): box.done for box in boxes.all}
-    touched: dict[int, Box] = {}
-    reopened: set[int] = set()
-    for box in leaves(boxes):
-        mark = marks.get(box.task_id)
-        if mark is None:
-            continue
-        done[id(box)] = mark.status is Status.COMPLETED
-        group = (box, *box.parents())
-        touched.update((id(one), one) for one in group)
-        if not done[id(box)]:
-            reopened.update(map(id, group))
-    for box in touched.values():
-        is_done = all(done[id(leaf)] for leaf in box.leaves())
-        # A group that a person has ticked early stays ticked.
-        if is_done or id(box) in reopened:
-            _set_mark(page, box.line_index, box.span, box.done, is_done)
-        if is_done and not box.children:
-            for line_index, span in box.parts:
-                mark_text = page.lines[line_index][span[0] : span[1]]
-                _set_mark(page, line_index, span, bool(mark_text.strip()), True)
-    return changed_file(path, text, page.text())
+class BoxMarker:
+    """The `Marker` of a file of boxes.
+
+    `decides_tasks`: whether what the tasks of the file are depends on the mark of this
+    box.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        text: str,
+        page: Page,
+        boxes: Boxes,
+        decides_tasks: Callable[[Box], bool],
+    ) -> None:
+        self.is_current = True
+        self._path, self._page = path, MarkedPage(text, page)
+        self._leaves = {box.task_id: box for box in leaves(boxes)}
+        self._decides_tasks = decides_tasks
+
+    def write(self, marks: Mapping[str, Mark]) -> Mapping[str, str]:
+        """The file with the boxes of the marked tasks, and of the groups that they complete."""
+        done: dict[int, bool] = {}
+        touched: dict[int, Box] = {}
+        reopened: set[int] = set()
+        for task_id, mark in marks.items():
+            box = self._leaves.get(task_id)
+            if box is None:
+                continue
+            done[id(box)] = mark.status is Status.COMPLETED
+            group = (box, *box.parents())
+            touched.update((id(one), one) for one in group)
+            if not done[id(box)]:
+                reopened.update(map(id, group))
+        lines: dict[int, str] = {}
+        changed: list[tuple[Box, bool]] = []
+        for box in touched.values():
+            is_done = all(done.get(id(leaf), leaf.done) for leaf in box.leaves())
+            # A group that a person has ticked early stays ticked.
+            if (is_done or id(box) in reopened) and box.done != is_done:
+                lines[box.line_index] = self._line(box.line_index, box.span, is_done)
+                changed.append((box, is_done))
+            if is_done and not box.children:
+                lines.update(self._ticked_parts(box))
+        before = self._page.text
+        self._page.replace_lines(lines)
+        for box, is_done in changed:
+            self._set_mark(box, is_done)
+        return changed_file(self._path, before, self._page.text)
+
+    def _ticked_parts(self, box: Box) -> Iterator[tuple[int, str]]:
+        for line_index, span in box.parts:
+            if not self._page.page.lines[line_index][slice(*span)].strip():
+                # Its mark may be longer now.
+                self.is_current = False
+                yield line_index, self._line(line_index, span, True)
+
+    def _line(self, line_index: int, span: tuple[int, int], is_done: bool) -> str:
+        line = self._page.page.lines[line_index]
+        start, end = span
+        return line[:start] + _mark_of(is_done) + line[end:]
+
+    def _set_mark(self, box: Box, is_done: bool) -> None:
+        mark = _mark_of(is_done)
+        if len(box.mark) != len(mark) or self._decides_tasks(box):
+            self.is_current = False
+        box.mark = mark
 
 
-def _set_mark(
-    page: Page, line_index: int, span: tuple[int, int], was_done: bool, is_done: bool
-) -> None:
-    if was_done == is_done:
-        return
-    line = page.lines[line_index]
-    start, end = span
-    tick = "x" if is_done else " "
-    page.lines[line_index] = line[:start] + tick + line[end:]
+def _mark_of(is_done: bool) -> str:
+    return "x" if is_done else " "
 
 
 __all__ = [
+    "BoxMarker",
     "build",
     "choose_open",
     "is_box",
     "leaves",
-    "marked_file",
     "one_by_one",
     "side_by_side",
 ]

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from runner.core.errors import InvalidInput, Problem
 from runner.core.task import Plan, Reference
 from runner.plan.formats import box_plan
-from runner.plan.formats.base import Mark, Options, Tree
+from runner.plan.formats.base import Mark, Marker, Options, Tree
 from runner.plan.formats.boxes import (
     Box,
     Boxes,
@@ -123,9 +123,13 @@ class Checklist:
         self, path: str, tree: Tree, marks: Mapping[str, Mark], options: Options
     ) -> Mapping[str, str]:
         """The file with the boxes of the marked tasks ticked or cleared."""
+        return self.marker(path, tree, options).write(marks)
+
+    def marker(self, path: str, tree: Tree, options: Options) -> Marker:
+        """See `runner.plan.formats.base.Source`."""
         work = _work(path, tree, options, Diagnostics(path))
         text = tree.read(path) or ""
-        return box_plan.marked_file(path, text, work.page, work.boxes, marks)
+        return box_plan.BoxMarker(path, text, work.page, work.boxes, _decides_tasks)
 
 
 class _Work(NamedTuple):
@@ -169,6 +173,12 @@ def _is_subtask(parent: Box, child: Box) -> bool:
     if parent.number and child.number.startswith(f"{parent.number}."):
         return True
     return _PHASE.match(parent.text) is not None
+
+
+def _decides_tasks(box: Box) -> bool:
+    """Whether other tasks, or itself, are tasks only with its mark as it is."""
+    is_nested = box.parent is not None or box.children or box.parts
+    return bool(is_nested) or box.struck or _is_postponed(box)
 
 
 def _is_criterion(box: Box) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from runner.core.task import Plan
 from runner.plan.formats import json_stories
-from runner.plan.formats.base import Mark, Options, Tree
+from runner.plan.formats.base import Mark, Marker, Options, Tree
 from runner.plan.formats.diagnostics import Diagnostics
 
 _FILES = ("feature_list.json", "feature-list.json", "features.json")
@@ -51,5 +51,9 @@ class FeatureList:
         self, path: str, tree: Tree, marks: Mapping[str, Mark], options: Options
     ) -> Mapping[str, str]:
         """The file with the marks of these features changed."""
+        return self.marker(path, tree, options).write(marks)
+
+    def marker(self, path: str, tree: Tree, options: Options) -> Marker:
+        """See `runner.plan.formats.base.Source`."""
         file = json_stories.plan_file(path, _FILES, tree)
-        return json_stories.marked_file(file, tree, marks)
+        return json_stories.StoryMarker(file, tree.read(file) or "")

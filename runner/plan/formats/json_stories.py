@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -37,6 +38,7 @@ from runner.plan.formats.diagnostics import (
     parse_status_or_leave_out,
     refuse_number,
 )
+from runner.plan.formats.marked_text import JsonText, NewValue
 
 # Whether a story is done, as a boolean.
 MARKS = ("passes", "passed", "passing", "done", "completed", "complete")
@@ -448,38 +450,73 @@ def _overview(document: JsonDocument, names: Sequence[str]) -> Reference | None:
 # -- Marks --
 
 
-def marked_file(file: str, tree: Tree, marks: Mapping[str, Mark]) -> Mapping[str, str]:
-    """The file with the booleans and status words of the marked stories changed.
+class StoryMarker:
+    """The `Marker` of a file of stories.
 
     A story without a mark does not get one: the progress file has its status.
     """
-    text = tree.read(file) or ""
-    document = json_document.load(file, text)
-    stories = read_stories(document, Diagnostics(file))
-    done_word, open_word = _words_of(document, stories)
-    changes: dict[int, tuple[int, str | bool]] = {}
-    for story in stories:
-        mark = marks.get(story.task_id)
-        if mark is None:
-            continue
-        is_done = mark.status is Status.COMPLETED
-        if story.mark is not None and _is_true(story.mark) != is_done:
-            value: str | bool = is_done
-            if isinstance(story.mark.value, str):
-                value = str(is_done).lower()
-            changes[story.mark.start] = (story.mark.end, value)
-        if story.status is not None:
-            word = STATUS_WORDS.get(normalize(str(story.status.value)))
-            was_done = word is not None and word.status is Status.COMPLETED
-            if was_done != is_done:
-                new_word = done_word if is_done else open_word
-                changes[story.status.start] = (story.status.end, new_word)
-    return changed_file(file, text, json_document.replaced(text, changes))
+
+    def __init__(self, file: str, text: str) -> None:
+        self.is_current = True
+        self._file, self._text = file, JsonText(text)
+        self._document = json_document.load(file, text)
+        stories = read_stories(self._document, Diagnostics(file))
+        self._stories = {story.task_id: story for story in stories}
+        # How many stories have each status word.
+        self._words = Counter(
+            str(story.status.value) for story in stories if story.status is not None
+        )
+
+    def write(self, marks: Mapping[str, Mark]) -> Mapping[str, str]:
+        """The file with the booleans and status words of the marked stories changed."""
+        words = +self._words
+        # Of several words, the one that comes first in the file counts.
+        if not _are_clear(words):
+            words = Counter(
+                str(story.status.value)
+                for story in self._stories.values()
+                if story.status is not None
+            )
+        done_word, open_word = _words_of(self._document, words)
+        changes: list[NewValue] = []
+        for task_id, mark in marks.items():
+            story = self._stories.get(task_id)
+            if story is None:
+                continue
+            is_done = mark.status is Status.COMPLETED
+            if story.mark is not None and _is_true(story.mark) != is_done:
+                value: str | bool = is_done
+                if isinstance(story.mark.value, str):
+                    value = str(is_done).lower()
+                changes.append(NewValue(story.mark, value))
+            if story.status is not None:
+                word = STATUS_WORDS.get(normalize(str(story.status.value)))
+                was_done = word is not None and word.status is Status.COMPLETED
+                if was_done != is_done:
+                    new_word = done_word if is_done else open_word
+                    changes.append(NewValue(story.status, new_word))
+                    self._count_word(str(story.status.value), new_word)
+        before = self._text.text
+        self._text.set_values(changes)
+        return changed_file(self._file, before, self._text.text)
+
+    def _count_word(self, word: str, new_word: str) -> None:
+        # An object in an object has its key as its id only where it has a word.
+        if not word:
+            self.is_current = False
+        self._words.subtract([word])
+        self._words.update([new_word])
 
 
-def _words_of(document: JsonDocument, stories: Sequence[Story]) -> tuple[str, str]:
-    """The words of this file for done and for open."""
-    words = [str(story.status.value) for story in stories if story.status is not None]
+def _are_clear(words: Iterable[str]) -> bool:
+    """Whether at most one of the words means done, and one open."""
+    meanings = [STATUS_WORDS.get(normalize(word)) for word in words]
+    return meanings.count(COMPLETED) <= 1 and meanings.count(PENDING) <= 1
+
+
+def _words_of(document: JsonDocument, used: Iterable[str]) -> tuple[str, str]:
+    """The words of this file for done and for open; `used` are those of its stories."""
+    words = list(used)
     root = document.root
     for rules in (root, *map(root.get, ("rules", "schema", "_schema"))):
         for name in ("valid_status", "validStatus", "status_values", "statuses"):

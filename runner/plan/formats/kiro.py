@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from runner.core.task import Plan, Reference, Task
 from runner.plan.formats import box_plan
-from runner.plan.formats.base import Mark, Options, Tree
+from runner.plan.formats.base import Mark, Marker, Options, Tree
 from runner.plan.formats.boxes import (
     Box,
     Boxes,
@@ -104,9 +104,16 @@ class Kiro:
         self, path: str, tree: Tree, marks: Mapping[str, Mark], options: Options
     ) -> Mapping[str, str]:
         """The file with the boxes of the marked tasks, and of parents that they finish."""
+        return self.marker(path, tree, options).write(marks)
+
+    def marker(self, path: str, tree: Tree, options: Options) -> Marker:
+        """See `runner.plan.formats.base.Source`."""
         file = _plan_file(path, tree)
         page, boxes, _ = _work(file, tree, options, Diagnostics(path, file))
-        return box_plan.marked_file(file, tree.read(file) or "", page, boxes, marks)
+        text = tree.read(file) or ""
+        return box_plan.BoxMarker(
+            file, text, page, boxes, lambda box: box.struck or box.optional
+        )
 
 
 def _spec_files(path: str, tree: Tree) -> list[str]:

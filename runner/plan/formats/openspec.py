@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from runner.core.task import Plan, Reference, Status
 from runner.plan.formats import box_plan
-from runner.plan.formats.base import Mark, Options, Tree
+from runner.plan.formats.base import Mark, Marker, Options, Tree
 from runner.plan.formats.boxes import (
     Boxes,
     leave_out_struck,
@@ -71,9 +71,18 @@ class OpenSpec:
         self, path: str, tree: Tree, marks: Mapping[str, Mark], options: Options
     ) -> Mapping[str, str]:
         """The file with the boxes of the marked tasks ticked or cleared."""
+        return self.marker(path, tree, options).write(marks)
+
+    def marker(self, path: str, tree: Tree, options: Options) -> Marker:
+        """See `runner.plan.formats.base.Source`."""
         file, _ = _choose(path, tree)
         page, boxes = _work(file, tree, options, Diagnostics(file))
-        return box_plan.marked_file(file, tree.read(file) or "", page, boxes, marks)
+        text = tree.read(file) or ""
+        # The marks of several files decide which of them is the plan.
+        is_chosen = len(_files(path, tree)) > 1
+        return box_plan.BoxMarker(
+            file, text, page, boxes, lambda box: is_chosen or box.struck
+        )
 
 
 def _read(file: str, tree: Tree) -> tuple[Page, Boxes]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from runner.core.task import Plan
 from runner.plan.formats import json_stories
-from runner.plan.formats.base import Mark, Options, Tree
+from runner.plan.formats.base import Mark, Marker, Options, Tree
 from runner.plan.formats.diagnostics import Diagnostics
 
 _FILE = "prd.json"
@@ -55,5 +55,9 @@ class Ralph:
         self, path: str, tree: Tree, marks: Mapping[str, Mark], options: Options
     ) -> Mapping[str, str]:
         """The file with `passes` of the marked stories changed."""
+        return self.marker(path, tree, options).write(marks)
+
+    def marker(self, path: str, tree: Tree, options: Options) -> Marker:
+        """See `runner.plan.formats.base.Source`."""
         file = json_stories.plan_file(path, [_FILE], tree)
-        return json_stories.marked_file(file, tree, marks)
+        return json_stories.StoryMarker(file, tree.read(file) or "")

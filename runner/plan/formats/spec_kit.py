@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Container, Mapping, Sequence
 
 from runner.core.task import Plan, Reference, Status, Task
-from runner.plan.formats.base import Mark, Options, Tree
+from runner.plan.formats.base import Mark, Marker, Options, Tree
 from runner.plan.formats.diagnostics import (
     COMPLETED,
     MAX_QUOTED,
@@ -24,7 +25,8 @@ from runner.plan.formats.diagnostics import (
     note_hidden_tasks,
     only_tasks,
 )
-from runner.plan.formats.markdown import read_page
+from runner.plan.formats.markdown import Page, read_page
+from runner.plan.formats.marked_text import MarkedPage
 from runner.plan.formats.spec_kit_files import named_files
 from runner.plan.formats.spec_kit_items import (
     Item,
@@ -39,6 +41,7 @@ from runner.plan.formats.spec_kit_order import TaskOrder
 MAX_CONTRACTS = 100  # files that a prompt names
 EXAMPLE = "`- [ ] T001 [P] [US1] What to do in src/file.py`"
 
+_OWN_BOXES = frozenset(" xX")  # that spec-kit writes
 _LIST_ITEM = re.compile(r"[ \t]*(?:[-*+]|[0-9]+[.)])[ \t]")
 
 
@@ -99,20 +102,53 @@ class SpecKit:
         self, path: str, tree: Tree, marks: Mapping[str, Mark], options: Options
     ) -> Mapping[str, str]:
         """The file with the boxes of the marked tasks ticked or cleared."""
+        return self.marker(path, tree, options).write(marks)
+
+    def marker(self, path: str, tree: Tree, options: Options) -> Marker:
+        """See `runner.plan.formats.base.Source`."""
         file = _plan_file(path, tree)
         text = tree.read(file) or ""
-        page = read_page(file, text, is_top_item)
-        items = read_plan_lines(page).items
-        tick = _tick_of(items)
-        for item in items:
-            mark = marks.get(item.task_id)
-            if mark is None or item.done == (mark.status is Status.COMPLETED):
+        return _SpecKitMarker(file, text, read_page(file, text, is_top_item))
+
+
+class _SpecKitMarker:
+    """The `Marker` of a file of spec-kit."""
+
+    def __init__(self, file: str, text: str, page: Page) -> None:
+        self.is_current = True
+        self._file, self._page = file, MarkedPage(text, page)
+        self._items = {item.task_id: item for item in read_plan_lines(page).items}
+        # what is between the brackets now
+        self._boxes = {task_id: item.box for task_id, item in self._items.items()}
+        self._counts = Counter(self._boxes.values())
+
+    def write(self, marks: Mapping[str, Mark]) -> Mapping[str, str]:
+        """The file with the boxes of the marked tasks ticked or cleared."""
+        tick = _tick_of(+self._counts)
+        lines: dict[int, str] = {}
+        for task_id, mark in marks.items():
+            box = self._boxes.get(task_id)
+            is_done = mark.status is Status.COMPLETED
+            if box is None or bool(box.strip()) == is_done:
                 continue
-            line = page.lines[item.line_index]
+            item = self._items[task_id]
+            line = self._page.page.lines[item.line_index]
             start, end = item.box_span
-            box = " " if item.done else tick
-            page.lines[item.line_index] = line[:start] + box + line[end:]
-        return changed_file(file, text, page.text())
+            new_box = tick if is_done else " "
+            lines[item.line_index] = line[:start] + new_box + line[end:]
+            self._set_box(task_id, new_box)
+        before = self._page.text
+        self._page.replace_lines(lines)
+        return changed_file(self._file, before, self._page.text)
+
+    def _set_box(self, task_id: str, new_box: str) -> None:
+        box = self._boxes[task_id]
+        # The line may be one in spec-kit's own form only now, which outranks others.
+        if box not in _OWN_BOXES:
+            self.is_current = False
+        self._boxes[task_id] = new_box
+        self._counts.subtract([box])
+        self._counts.update([new_box])
 
 
 def _context(file: str, tree: Tree) -> tuple[Reference, ...]:
@@ -137,12 +173,11 @@ def _plan_file(path: str, tree: Tree) -> str:
     return path
 
 
-def _tick_of(items: Iterable[Item]) -> str:
+def _tick_of(boxes: Container[str]) -> str:
     """The letter that ticks a box: `x` if the file uses only that, else `X`.
 
     spec-kit's own instructions to agents write `[X]`.
     """
-    boxes = {item.box for item in items}
     if "x" in boxes and "X" not in boxes:
         return "x"
     return "X"

@@ -19,7 +19,7 @@ from runner.core import json_document
 from runner.core.errors import InvalidInput, Problem
 from runner.core.json_document import JsonDocument, Node
 from runner.core.task import Plan, Status, Task
-from runner.plan.formats.base import Mark, Options, Tree
+from runner.plan.formats.base import Mark, Marker, Options, Tree
 from runner.plan.formats.diagnostics import (
     COMPLETED,
     IN_PROGRESS,
@@ -39,6 +39,7 @@ from runner.plan.formats.diagnostics import (
     replacement_word,
     spelling_remedy,
 )
+from runner.plan.formats.marked_text import JsonText, NewValue
 
 EXAMPLE = (
     '{"master": {"tasks": [{"id": 1, "title": "What to do", '
@@ -59,9 +60,6 @@ STATUS_WORDS: Mapping[str, StatusWord] = {
 }
 # A higher number runs first.
 PRIORITIES = {"critical": 2, "high": 1, "medium": 0, "low": -1}
-
-# Start of a JSON value → its end and the word to write instead.
-Changes = dict[int, tuple[int, str]]
 
 
 @dataclass
@@ -126,16 +124,19 @@ class TaskMaster:
         self, path: str, tree: Tree, marks: Mapping[str, Mark], options: Options
     ) -> Mapping[str, str]:
         """The file with the `status` words of the marked tasks changed."""
+        return self.marker(path, tree, options).write(marks)
+
+    def marker(self, path: str, tree: Tree, options: Options) -> Marker:
+        """See `runner.plan.formats.base.Source`."""
         file = _plan_file(path, tree)
+        diagnostics = Diagnostics(path, file)
         text = tree.read(file) or ""
         document = json_document.load(file, text)
-        changes: Changes = {}
-        for item in _read_items(document, tree, options, Diagnostics(path, file)):
-            if _subtasks_are_tasks(options) and item.children:
-                _mark_subtasks(item, marks, changes)
-            elif item.id in marks:
-                _add_status_change(item, marks[item.id].status, changes)
-        return changed_file(file, text, json_document.replaced(text, changes))
+        items = _read_items(document, tree, options, diagnostics)
+        # Of two items with one id, the one that is not done counts.
+        is_current = not diagnostics.left_out
+        with_subtasks = _subtasks_are_tasks(options)
+        return _TaskMasterMarker(file, text, items, with_subtasks, is_current)
 
 
 def _plan_file(path: str, tree: Tree) -> str:
@@ -495,8 +496,46 @@ def _is_marked_done(item: _Item) -> bool:
 # -- Writing marks --
 
 
-def _add_status_change(item: _Item, status: Status, changes: Changes) -> None:
-    """Add the edit of the item's status word to `changes`, if it must change.
+class _TaskMasterMarker:
+    """The `Marker` of a file of Task Master."""
+
+    def __init__(
+        self,
+        file: str,
+        text: str,
+        items: Sequence[_Item],
+        with_subtasks: bool,
+        is_current: bool,
+    ) -> None:
+        self.is_current = is_current
+        self._file, self._text = file, JsonText(text)
+        # Task id → the items that it marks, and those whose subtask it is.
+        self._items: dict[str, list[_Item]] = {}
+        self._parents: dict[str, list[_Item]] = {}
+        for item in items:
+            if with_subtasks and item.children:
+                for child in item.children:
+                    self._parents.setdefault(child.id, []).append(item)
+            else:
+                self._items.setdefault(item.id, []).append(item)
+
+    def write(self, marks: Mapping[str, Mark]) -> Mapping[str, str]:
+        """The file with the `status` words of the marked tasks changed."""
+        changes: list[NewValue] = []
+        parents: dict[int, _Item] = {}
+        for task_id, mark in marks.items():
+            for item in self._items.get(task_id, ()):
+                changes += _status_change(item, mark.status)
+            parents |= {id(item): item for item in self._parents.get(task_id, ())}
+        for parent in parents.values():
+            changes += _subtask_changes(parent, marks)
+        before = self._text.text
+        self._text.set_values(changes)
+        return changed_file(self._file, before, self._text.text)
+
+
+def _status_change(item: _Item, status: Status) -> Iterator[NewValue]:
+    """The edit of the item's status word, if it must change.
 
     An item without a status word does not get one: the progress file has its status.
     """
@@ -506,20 +545,16 @@ def _add_status_change(item: _Item, status: Status, changes: Changes) -> None:
     current = _status_word(item)
     word = replacement_word(current, status, done_word="done", open_word="pending")
     if word is not None:
-        changes[node.start] = (node.end, word)
+        yield NewValue(node, word)
 
 
-def _mark_subtasks(parent: _Item, marks: Mapping[str, Mark], changes: Changes) -> None:
+def _subtask_changes(parent: _Item, marks: Mapping[str, Mark]) -> Iterator[NewValue]:
     """Mark the subtasks and then their parent: done when all of them are, else open."""
-    marked = [child for child in parent.children if child.id in marks]
-    if not marked:
-        return
-    for child in marked:
-        _add_status_change(child, marks[child.id].status, changes)
+    for child in parent.children:
+        if child.id in marks:
+            yield from _status_change(child, marks[child.id].status)
     all_done = all(_is_done(child, marks) for child in parent.children)
-    _add_status_change(
-        parent, Status.COMPLETED if all_done else Status.PENDING, changes
-    )
+    yield from _status_change(parent, Status.COMPLETED if all_done else Status.PENDING)
 
 
 def _is_done(item: _Item, marks: Mapping[str, Mark]) -> bool:

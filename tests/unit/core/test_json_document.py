@@ -13,15 +13,6 @@ def test_numbers_stay_as_they_are_written() -> None:
     assert (root.text("id"), root.text("n")) == ("30.10", "-1e5")
 
 
-def test_replacing_a_value_keeps_every_other_byte() -> None:
-    text = '{ "a" : "x",\r\n\t"b":["x" , "é"] }'
-    node = json_document.load("f", text).root.get("a")
-    assert node is not None
-    assert json_document.replaced(text, {node.start: (node.end, 'y"')}) == text.replace(
-        '"x",\r', '"y\\"",\r'
-    )
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -9,6 +9,7 @@ from runner.core.task import Owner, Plan, PlanSettings, Status
 from runner.plan import loading, progress_file
 from runner.plan.formats import Mark, MemoryTree
 from runner.plan.graph import TaskGraph
+from runner.plan.marking import write_once
 from runner.plan.progress import Progress
 from runner.plan.records import Record
 from runner.plan.snapshot import Snapshot
@@ -63,7 +64,7 @@ def test_plans_of_several_formats_are_one_graph_and_each_file_is_marked() -> Non
     plan = _load([ALL, "TODO.md"])
     assert plan.source == "spec-kit, checklist"
     marks = dict.fromkeys(["002-api/T001", "write-it"], Mark(Status.COMPLETED))
-    changed = loading.write_back(plan, MemoryTree(FILES), marks)
+    changed = loading.write_back(plan, MemoryTree(FILES), marks, write_once)
     assert changed == {
         API: FILES[API].replace("[ ] T001", "[X] T001"),
         "TODO.md": "- [x] Write it\n",

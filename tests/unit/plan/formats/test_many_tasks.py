@@ -2,39 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
-
 import pytest
 
 from runner.plan import formats
 from runner.plan.formats import diagnostics
 from tests.support import many_tasks
+from tests.support.counted_calls import counted_calls
 from tests.support.trees import checked, load, outcome
-
-
-class _Calls:
-    """Counts the calls of functions, those of Python and those in C."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def __call__(self, frame: FrameType, event: str, argument: object) -> None:
-        if event in {"call", "c_call"}:
-            self.count += 1
-
-
-@contextmanager
-def counted_calls() -> Iterator[_Calls]:
-    calls = _Calls()
-    before = sys.getprofile()
-    sys.setprofile(calls)
-    try:
-        yield calls
-    finally:
-        sys.setprofile(before)
 
 
 def calls_of_reading(format_name: str, count: int) -> int:
