@@ -186,7 +186,7 @@ def main() -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         exit_code = EXIT_DONE
     except OSError as error:
-        what = str(error)
+        what = error.strerror or str(error)
         if error.filename is not None:
             what = f"cannot use {error.filename}: {error.strerror}"
         click.echo(

@@ -425,13 +425,16 @@ class BranchLander:
         if is_own(self.branch):
             # The first may be this very branch, and is the name of what is delivered.
             names = names[1:]
+        refusal: str | None = None
         for name in names:
             ref = f"refs/heads/{name}"
-            if self._repo.set_ref(ref, tip):
+            refusal = self._repo.ref_refusal(ref, tip)
+            if refusal is None:
                 self._repo.sync_refs([ref])
                 return name
         raise EnvironmentBroken(
-            f"cannot create the branch {names[0]}", "the results are kept; run again"
+            f"cannot create the branch {names[-1]}: {refusal}",
+            "the results are kept; run again",
         )
 
     def land_waiting_work(self, waiting: WaitingWork) -> None:

@@ -70,9 +70,10 @@ class RunHead:
     def move_ref(self) -> None:
         """Move the newest ref to the head. Raises EnvironmentBroken if git cannot."""
         ref = self._refs[-1]
-        if not self._context.repo.set_ref(ref, self.snapshot.commit):
+        refusal = self._context.repo.ref_refusal(ref, self.snapshot.commit)
+        if refusal is not None:
             raise EnvironmentBroken(
-                f"cannot move {ref}", "the results are kept; run again"
+                f"cannot move {ref}: {refusal}", "the results are kept; run again"
             )
         self._is_kept = True
 

@@ -417,17 +417,22 @@ class Repository(WritableDatabase):
 
         An `old` of zeros means that the ref must not exist, None that any value is fine.
         """
+        return self.ref_refusal(ref, new, old) is None
+
+    def ref_refusal(self, ref: str, new: str, old: str | None = None) -> str | None:
+        """As `set_ref`; returns None if the ref is at `new` now, else what git says."""
         expected = [] if old is None else [old]
         durable.checkpoint("before ref")
         command = " ".join(["update", ref, new, *expected])
-        done = _is_plain(ref) and self._ref_updater.commit([command])
-        if not done:
+        refusal = None
+        if not (_is_plain(ref) and self._ref_updater.commit([command])):
             # once more on its own: the batch process does not say why it refused
             argv = ["update-ref", "--create-reflog", "-m", "fanin", ref, new, *expected]
-            git = self.git.with_config("core.fsync=all")
-            done = git.status(argv) == 0
+            done = self.git.with_config("core.fsync=all").run_unchecked(argv)
+            if done.status != 0:
+                refusal = done.stderr.strip() or "(no message)"
         durable.checkpoint("after ref")
-        return done
+        return refusal
 
     def sync_refs(self, refs: Iterable[str]) -> None:
         """Make the names of these refs' files durable: git syncs only their content."""

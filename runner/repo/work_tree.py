@@ -247,11 +247,12 @@ def _try_to_land(repo: Repository, landing: Landing) -> tuple[RefUpdate, bool]:
 
 
 def _move_ref(repo: Repository, ref: str, old: str, new: str) -> RefUpdate:
-    if repo.set_ref(ref, new, old):
+    refusal = repo.ref_refusal(ref, new, old)
+    if refusal is None:
         return ref_update.LANDED
     if repo.commit(ref) != old:
         return ref_update.MOVED
-    return ref_update.refusal("", Reason.OTHER)
+    return ref_update.refusal(refusal, Reason.OTHER)
 
 
 def _fast_forward(repo: Repository, folder: Path, landing: Landing) -> str:

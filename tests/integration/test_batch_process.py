@@ -108,6 +108,9 @@ def test_refs_move_only_from_their_expected_value(
     assert not repo.set_ref("refs/fanin/x", head, other)
     # a file is where a folder would have to be
     assert not repo.set_ref("refs/fanin/x/below", head)
+    refusal = repo.ref_refusal("refs/fanin/x/below", head)
+    assert refusal is not None
+    assert "'refs/fanin/x' exists" in refusal
     assert repo.set_ref("refs/fanin/y", head)
     repo.delete_refs(["refs/fanin/x", "refs/fanin/y", "refs/fanin/never"])
     assert repo.refs("refs/fanin") == {}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.core.errors import InvalidInput, UsageProblem
+from runner.core.errors import EnvironmentBroken, InvalidInput, UsageProblem
 from runner.core.events import AttemptStarted, RunEvent
 from runner.local.run import LocalRun
 from runner.repo import work_tree
@@ -320,6 +320,33 @@ def test_run_whose_work_waits_says_so_at_its_end_and_exits_1(project: Project) -
         "merge", "-q", "--ff-only", shown.stdout.splitlines()[-1].rpartition(" ")[2]
     )
     assert "1 completed" in project.cli("status").stdout
+
+
+def test_why_git_cannot_keep_the_runs_head_is_said(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: Repository, ref: str, *_args: str) -> str | None:
+        return f"cannot lock ref '{ref}': no space"
+
+    monkeypatch.setattr(Repository, "ref_refusal", refuse)
+    project.plan([{"id": "A", "do": ["write a: a"]}])
+    with pytest.raises(EnvironmentBroken, match=r"cannot move refs/.*: no space"):
+        project.run(schedule="rolling")
+
+
+def test_why_git_cannot_move_a_branch_that_is_checked_out_nowhere_is_said(
+    project: Project,
+) -> None:
+    project.plan([{"id": "A", "do": ["write a: a"]}])
+    project.git("branch", "other")
+    lock = project.root / ".git" / "refs" / "heads" / "other.lock"
+    lock.touch()
+    shown = project.cli("run", "--branch", "other")
+    assert "other cannot take the work now" in shown.stdout
+    assert f"Unable to create '{lock}'" in shown.stdout
+    lock.unlink()
+    assert project.run(branch="other").waiting_branch is None
+    assert project.git("show", "other:a") == "a"
 
 
 def test_repository_with_its_git_folder_elsewhere(
