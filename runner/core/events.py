@@ -238,12 +238,15 @@ class ResultMerged(AttemptEvent):
 class ResultRefused(AttemptEvent):
     """The attempt failed, or its work was not merged. `kept` is the ref that keeps it.
 
-    `final`: the task has failed for good. `log` is as in `attempt_started`.
+    `acceptable` is false if nobody may let it land as it is: it has a name, a link or a
+    file that may enter no tree. `final`: the task has failed for good. `log` is as in
+    `attempt_started`.
     """
 
     event: Literal["result_refused"] = "result_refused"
     failure: Failure
     kept: Text | None = None
+    acceptable: bool = True
     final: bool = False
     log: str = ""
 

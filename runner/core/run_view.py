@@ -80,7 +80,7 @@ class AttemptView:
     `own_failure` is how the attempt itself failed, `failure` also how its work was
     refused later. `kept` is
     the ref that keeps work which did not land, `commit` the one on the branch that has
-    what did. `slot`, `log` and `final` are those of the events.
+    what did. `acceptable`, `slot`, `log` and `final` are those of the events.
     """
 
     task: str
@@ -97,6 +97,7 @@ class AttemptView:
     own_failure: Failure | None = None
     failure: Failure | None = None
     kept: str | None = None
+    acceptable: bool = True
     commit: str | None = None
     slot: int = 0
     log: str = ""
@@ -402,6 +403,7 @@ class RunView:
     def _refuse(self, event: ResultRefused) -> None:
         attempt = self._attempt(event)
         attempt.failure, attempt.kept = event.failure, event.kept
+        attempt.acceptable = event.acceptable
         attempt.final, attempt.log = event.final, event.log or attempt.log
         attempt.state = _state_after(event.failure)
         self.tasks[event.task].landed = None

@@ -18,6 +18,7 @@ from runner.core.events import (
     VerifyStarted,
 )
 from runner.core.manifest import BatchEntry, Manifest
+from runner.core.result import REFUSED
 from runner.core.task import Standing
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ def results_refused(
             attempt=entry.attempt,
             failure=fan_in.failed[entry.task.id],
             kept=fan_in.kept_refs.get(entry.task.id),
+            acceptable=_is_acceptable(fan_in, entry.task.id),
             final=_is_final(manifest, fan_in, entry),
             log=log_of(entry),
         )
@@ -110,6 +112,13 @@ def commits_landed(
             CommitLanded(branch=branch, commit=commit, tasks=tasks, failed_tasks=failed)
         )
     return commits
+
+
+def _is_acceptable(fan_in: FanIn, task_id: str) -> bool:
+    """Whether a person may let the task's kept work land, as far as the policy says."""
+    if fan_in.failed[task_id].kind not in REFUSED:
+        return True
+    return fan_in.kept_refs.get(task_id) in fan_in.acceptable
 
 
 def _is_final(manifest: Manifest, fan_in: FanIn, entry: BatchEntry) -> bool:

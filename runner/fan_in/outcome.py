@@ -22,8 +22,8 @@ class FanIn:
     to their failure, and `kept_refs` maps a task to the ref that keeps work which is
     not in them. `left_out` maps a task that landed to the paths of its work that did not.
     `carried` are those of these refs from which the next attempts start, with their
-    commits, and `acceptable` those with work that the policy refused and a person on
-    another machine may let land. `failed_attempts` are those that count and that no commit records;
+    commits, and `acceptable` those with work that the policy refused and a person
+    may let land. `failed_attempts` are those that count and that no commit records;
     `earlier_failures` are the tasks of earlier ones that the first commit records.
     `snapshot` is the branch's state with these commits and attempts. `results` are those
     that could be read; `warnings` are for people, `tree_warnings` what the commit's

@@ -119,7 +119,7 @@ class UnlandedResults:
         return replace(kept, next=work, next_ref=ref), failure
 
     def _is_acceptable(self, entry: BatchEntry, tree: str) -> bool:
-        if not self._batch.results.pushes_kept or self._workflow_in(tree) is not None:
+        if self._batch.results.pushes_kept and self._workflow_in(tree) is not None:
             return False
         return self._admission.review.may_be_accepted(entry.task, tree)
 

@@ -40,8 +40,11 @@ def _kept(attempt: AttemptView, *, own_branch: bool) -> list[Line]:
         return []
     task_id = shlex.quote(one_line(attempt.task))
     look = Line.of(f"    to look at its work:  fanin diff {task_id}")
-    if attempt.failure is not None and attempt.failure.kind in _ACCEPTABLE:
+    failure = attempt.failure
+    if failure is not None and failure.kind in _ACCEPTABLE and attempt.acceptable:
         return [look, Line.of(f"    to let it land:       fanin accept {task_id}")]
+    if own_branch and not attempt.acceptable:
+        return [look]
     ref = one_line(attempt.kept)
     take = kept_commands.take(ref, one_line(attempt.task), own_branch=own_branch)
     purpose = "to let it land:" if own_branch else "to take it:    "

@@ -64,6 +64,22 @@ def test_work_outside_of_the_tasks_files_lands_and_frees_the_tasks_behind_it(
     assert project.states() == {"A": "pending", "B": "pending"}
 
 
+@pytest.mark.parametrize(
+    ("path", "is_named"), [("other", True), ("other\\nof two lines", False)]
+)
+@pytest.mark.parametrize("schedule", ["batch", "rolling"])
+def test_the_end_of_a_run_names_accept_only_for_work_that_may_land(
+    project: Project, schedule: str, path: str, is_named: bool
+) -> None:
+    command = ["sh", "-c", f"printf x > \"$(printf '{path}')\""]
+    task = {"id": "A", "files": ["a"], "agent": {"command": command}}
+    project.plan([task], max_attempts=1)
+    ran = project.cli("run", "--schedule", schedule)
+    assert "fanin diff A" in ran.stdout
+    assert ("fanin accept A" in ran.stdout) is is_named
+    assert (say(project.root, "accept", "A").code == 0) is is_named
+
+
 def test_a_protected_path_must_be_named_and_size_need_not(project: Project) -> None:
     project.plan(
         [{"id": "A", "do": ["write x: x", "write secret/y: y"], "max_attempts": 1}],

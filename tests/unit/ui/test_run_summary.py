@@ -85,6 +85,24 @@ def test_accept_is_named_where_a_person_may_answer_for_the_work(
     assert ("    to let it land:       fanin accept A" in lines) is is_named
 
 
+@pytest.mark.parametrize("own_branch", [False, True])
+def test_accept_is_not_named_for_work_that_nobody_may_let_land(
+    own_branch: bool,
+) -> None:
+    refused = ResultRefused(
+        batch="b",
+        task="A",
+        attempt=1,
+        failure=Failure(kind=FailureKind.POLICY, message="a bad name"),
+        kept="refs/fanin/kept/A/a1",
+        acceptable=False,
+    )
+    shown = failure_details(view(ended(1), refused), "A", own_branch=own_branch)
+    lines = [line.plain for line in shown]
+    assert "    to look at its work:  fanin diff A" in lines
+    assert not any("fanin accept" in line for line in lines)
+
+
 def test_what_an_agent_asks_is_not_told_twice() -> None:
     asked = Failure(kind=FailureKind.QUESTION, message="Which?\nThis\nor that?")
     refused = ResultRefused(batch="b", task="A", attempt=1, failure=asked)
