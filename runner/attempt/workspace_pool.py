@@ -63,6 +63,8 @@ class WorkspacePool:
         self._seed: Seed | None = None
         self._spares: list[Workspace] = []
         self._expected = 0  # spares that exist or are being made
+        # of these, those to make from nothing, which may not have begun
+        self._to_make: list[Future[object]] = []
         self._wanted = 0  # how many spares were asked for last
         # those in use that may be spares later, by their folders
         self._lent: dict[Path, NewCheckout] = {}
@@ -178,7 +180,7 @@ class WorkspacePool:
         with self._lock:
             self._since.pop(folder, None)
             new = self._lent.pop(folder, None)
-            if new is not None and self._keeps_another:
+            if new is not None and (self._makes_one_less() or self._keeps_another):
                 self._expected += 1
                 self._begin(self._recycle, new)
                 return
@@ -192,6 +194,16 @@ class WorkspacePool:
         # More will start than there are spares: each of them is used again.
         is_busy = 2 * self._wanted >= self._most
         return is_busy and len(self._lent) + self._expected < self._most
+
+    def _makes_one_less(self) -> bool:
+        """Whether a spare that was to be made from nothing will not be: to recycle a
+        workspace takes less. Called under the lock.
+        """
+        while self._to_make:
+            if self._to_make.pop().cancel():
+                self._expected -= 1
+                return True
+        return False
 
     def remove(self, folder: Path) -> None:
         """Remove a folder in the background, after what was released before."""
@@ -221,8 +233,8 @@ class WorkspacePool:
             room = self._most - len(self._lent) - self._expected
             missing = max(0, min(count - self._expected, room))
             self._expected += missing
-        for _ in range(missing):
-            self._begin(self._make_spare, base)
+            for _ in range(missing):
+                self._to_make.append(self._begin(self._make_spare, base))
 
     def _recycle(self, new: NewCheckout) -> None:
         folder = self._new_folder()

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -122,6 +123,23 @@ def test_a_spare_at_the_base_is_preferred_and_no_more_than_requested_are_made(
     assert len(spares(tmp_path)) == 2
     pool.acquire(after, tmp_path / "scratch" / "T", BRANCH)
     assert spares(tmp_path) == [older]
+
+
+def test_a_used_workspace_becomes_a_spare_instead_of_one_that_was_to_be_made(
+    pool: WorkspacePool, project: Project, tmp_path: Path
+) -> None:
+    base = project.git("rev-parse", "HEAD")
+    used = pool.acquire(base, tmp_path / "scratch" / "T", BRANCH)
+    inode = used.checkout.stat().st_ino
+    is_free = threading.Event()
+    pool._begin(is_free.wait, 60)
+    pool.prewarm(2, base)
+    pool.release(used.folder)
+    is_free.set()
+    prewarm(pool, 2, base)
+    assert len(pool._spares) == pool._expected == 2
+    assert inode in {spare.checkout.stat().st_ino for spare in pool._spares}
+    assert len(spares(tmp_path)) == 2
 
 
 def test_pools_with_the_same_scratch_folder_leave_each_other_their_spares(
