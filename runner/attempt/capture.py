@@ -33,6 +33,7 @@ from runner.attempt.left_out import (
 from runner.attempt.plain_changes import MadeTree
 from runner.attempt.workspace import (
     IndexRecord,
+    NewObjects,
     Submodule,
     Workspace,
     base_tree,
@@ -67,18 +68,18 @@ _MAX_MEASURED_INDEX = 2**18
 class Capture(NamedTuple):
     """What was captured: the tree, None if it is the base's, and what it lacks.
 
-    `new_objects` are the ids of the objects of the tree that the base lacks, all of them
-    files in `workspace.objects`; None if that is not known.
+    `new_objects` are the objects of the tree that the base lacks; None if that is not
+    known.
     """
 
     tree: str | None
     left_out: tuple[LeftOut, ...] = ()
-    new_objects: tuple[str, ...] | None = None
+    new_objects: NewObjects | None = None
 
 
 def capture(workspace: Workspace) -> Capture:
     """The tree that the agent left, without ignored files. Its new objects are in
-    `workspace.objects`.
+    `workspace.objects`, or are `new_objects` of which some are in memory.
 
     To be called when the agent and all its processes have ended. What git cannot take
     is left out and named: a path that it refuses, a repository that the agent made,
@@ -104,7 +105,7 @@ def capture(workspace: Workspace) -> Capture:
     left_out += [nested_repository(path) for path in nested_paths]
     left_out += [made_by_setup(change.path) for change in remade]
     left_out += _below_submodules(workspace, set(added.gitlinks) - set(nested_paths))
-    tree, new_objects = _write_small_tree(workspace) or (None, None)
+    tree, new_objects = _make_small_tree(workspace) or (None, None)
     if tree is None:
         tree = git.text(["write-tree"]).strip()
     if tree == (workspace.tree or base_tree(workspace)):
@@ -112,8 +113,8 @@ def capture(workspace: Workspace) -> Capture:
     return Capture(tree, _new(workspace, left_out), new_objects)
 
 
-def _write_small_tree(workspace: Workspace) -> tuple[str, tuple[str, ...]] | None:
-    """Write the tree of the index, and say which of its objects the base lacks; None if
+def _make_small_tree(workspace: Workspace) -> tuple[str, NewObjects] | None:
+    """Make the tree of the index, and say which of its objects the base lacks; None if
     git has to, as where the index is large or was not the base's before the agent.
     """
     algorithm = workspace.object_format
@@ -133,10 +134,9 @@ def _write_small_tree(workspace: Workspace) -> tuple[str, tuple[str, ...]] | Non
         _take_from_checkout(workspace, object_id, paths[object_id])
     if not _are_small_files(workspace.objects, new_blobs):
         return None
-    new_trees = trees.keys() - old_trees.keys()
-    for object_id in new_trees:
-        write_loose(workspace.objects, object_id, "tree", trees[object_id])
-    return tree, (*sorted(new_trees), *sorted(new_blobs))
+    # Most trees are only packed: no git reads them, and each file would take a folder.
+    new_trees = {each: trees[each] for each in sorted(trees.keys() - old_trees.keys())}
+    return tree, NewObjects(tuple(sorted(new_blobs)), new_trees)
 
 
 def _take_from_checkout(workspace: Workspace, object_id: str, path: bytes) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import NamedTuple
 
-from runner.attempt.workspace import Workspace
+from runner.attempt.workspace import NewObjects, Workspace
 from runner.core.errors import GitFailed
 from runner.policy.change import EXECUTABLE, GITLINK, REGULAR, SYMLINK
 from runner.policy.paths import refused_by_git
@@ -41,12 +41,10 @@ _FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe would hold u
 
 
 class MadeTree(NamedTuple):
-    """A tree, None if it is the base's, and the ids of the objects that were made for it,
-    all of them files in `workspace.objects`.
-    """
+    """A tree, None if it is the base's, and the objects that were made for it."""
 
     tree: str | None
-    new_objects: tuple[str, ...] | None = None
+    new_objects: NewObjects | None = None
 
 
 class _NotPlain(Exception):
@@ -130,7 +128,7 @@ class _Maker:
             return MadeTree(None)
         for object_id, (kind, data) in self._made.items():
             write_loose(self._workspace.objects, object_id, kind, data)
-        return MadeTree(tree, tuple(sorted(self._made)))
+        return MadeTree(tree, NewObjects(tuple(sorted(self._made))))
 
     def _tree_of_base(self) -> str:
         ((_, data),) = self._read_objects([self._workspace.base])

@@ -14,11 +14,12 @@ import hashlib
 import os
 import shutil
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from secrets import token_hex
+from types import MappingProxyType
 from typing import BinaryIO, NamedTuple
 
 from runner.attempt.git_directory import Seed
@@ -29,8 +30,9 @@ from runner.core.regular_file import open_regular
 from runner.policy.change import GITLINK, Change
 from runner.policy.redaction import Secrets
 from runner.repo import diff, loose_objects, pack_writer, secret_search
-from runner.repo.batch_process import ObjectReader
+from runner.repo.batch_process import Content, ObjectReader
 from runner.repo.command import TIME_LIMIT, Git, isolated_git
+from runner.repo.objects import write_loose
 from runner.repo.origin import Origin, alternates
 
 _MAX_INDEX_BYTES = 2**30
@@ -518,11 +520,26 @@ def first_secret(
         reader.close()
 
 
+class NewObjects(NamedTuple):
+    """The objects of a captured tree that the base lacks: the ids of those that are files
+    in `workspace.objects`, and trees that are in memory: id → content.
+    """
+
+    files: tuple[str, ...]
+    trees: Mapping[str, bytes] = MappingProxyType({})
+
+
+def store_trees(workspace: Workspace, new_objects: NewObjects) -> None:
+    """Make files of the trees in memory, for the git of the workspace to read."""
+    for object_id, data in new_objects.trees.items():
+        write_loose(workspace.objects, object_id, "tree", data)
+
+
 def write_pack(
     workspace: Workspace,
     tree: str,
     pack: Path,
-    new_objects: Sequence[str] | None = None,
+    new_objects: NewObjects | None = None,
 ) -> None:
     """Write the objects of `tree` that the base lacks to the file `pack`, as a thin
     pack, not durable yet. `new_objects` are those of the capture, if the tree is the
@@ -535,9 +552,9 @@ def write_pack(
         append_pack(workspace, f"{tree}\n^{workspace.base}^{{tree}}\n", sink)
 
 
-def _small_pack(workspace: Workspace, object_ids: Sequence[str]) -> bytes:
-    objects = []
-    for object_id in object_ids:
+def _small_pack(workspace: Workspace, new_objects: NewObjects) -> bytes:
+    objects = [Content("tree", data) for data in new_objects.trees.values()]
+    for object_id in new_objects.files:
         content = loose_objects.content(workspace.objects, object_id)
         if content is None:
             raise GitFailed(["pack-objects"], 128, f"{object_id} is gone")

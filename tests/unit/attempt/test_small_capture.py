@@ -10,6 +10,7 @@ import pytest
 
 from runner.attempt import capture, workspace
 from runner.attempt.workspace import Workspace
+from runner.core.errors import GitFailed
 from runner.repo.command import Git, isolated_git
 from runner.repo.repository import Repository
 
@@ -79,6 +80,19 @@ def test_a_small_result_is_captured_by_one_process(
     assert changes == [("deep/er/new", 4), ("folder/file", 8), ("gone", 0)]
     # the last one is the test's
     assert commands == ["add", "write-tree"]
+
+
+def test_git_reads_a_small_result_once_its_trees_are_stored(
+    repo: Repository, space: Workspace
+) -> None:
+    (space.checkout / "folder/file").write_text("changed\n")
+    captured = capture.capture(space)
+    assert captured.tree is not None and captured.new_objects is not None
+    argv = ["diff", "--name-only", f"{space.base}^{{tree}}", captured.tree]
+    with pytest.raises(GitFailed):
+        space.git.run(argv)
+    workspace.store_trees(space, captured.new_objects)
+    assert space.git.text(argv) == "folder/file\n"
 
 
 def test_what_the_history_has_is_packed_by_one_process_too(
