@@ -397,17 +397,13 @@ def _submodule_tree(workspace: Workspace, submodule: Submodule) -> str | None:
         return None
     # its own index and objects: the agent's .git is not read
     git_dir = new_capture(workspace.folder)
-    env = {
-        **submodule.seed.environment,
-        "GIT_DIR": str(git_dir),
-        "GIT_WORK_TREE": str(folder),
-    }
+    env = {**submodule.seed.environment(git_dir), "GIT_WORK_TREE": str(folder)}
     git = workspace.limits.applied_to(isolated_git(folder, env))
     max_bytes = workspace.limits.max_bytes
     if max_bytes is not None:
         max_bytes = max(max_bytes, _MAX_SUBMODULE_BYTES)
     try:
-        submodule.seed.write(git_dir)
+        submodule.seed.write_for_capture(git_dir)
         git.run(["read-tree", submodule.commit_tree])
         if add_folder(git, max_bytes, submodule.commit_tree):
             return None

@@ -8,7 +8,8 @@ import os
 import stat
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,7 +36,6 @@ class Seed(NamedTuple):
     what the next ones are given. `objects` are the origin's folders of objects.
     """
 
-    folders: tuple[str, ...]
     files: Mapping[str, bytes]
     objects: tuple[Path, ...] = ()
 
@@ -45,12 +45,10 @@ class Seed(NamedTuple):
 
         Raises GitFailed if the disk does not take a file.
         """
-        try:
+        with _refused_by_disk():
             config = _config(origin.object_format, scratch)
-        except OSError as error:
-            raise GitFailed(["init"], 128, str(error)) from None
         files = {"HEAD": b"ref: refs/heads/master\n", "config": config.encode()}
-        return cls(("objects", "refs"), files).borrowing(origin)
+        return cls(files).borrowing(origin)
 
     def borrowing(self, origin: Origin) -> Seed:
         """The same for another origin with the same object format."""
@@ -60,36 +58,30 @@ class Seed(NamedTuple):
             objects=(origin.git_dir / "objects", *origin.objects),
         )
 
-    @property
-    def environment(self) -> dict[str, str]:
-        """The variables with which git finds the origin's objects in a directory that
-        `write` has made.
+    def environment(self, git_dir: Path) -> dict[str, str]:
+        """The variables with which git works in a directory that `write_for_capture` has
+        made, and finds the origin's objects.
         """
         folders = [os.fsdecode(quoted_path(each, b'":\\')) for each in self.objects]
-        return {"GIT_ALTERNATE_OBJECT_DIRECTORIES": os.pathsep.join(folders)}
+        return {
+            "GIT_DIR": str(git_dir),
+            "GIT_OBJECT_DIRECTORY": str(git_dir),
+            "GIT_ALTERNATE_OBJECT_DIRECTORIES": os.pathsep.join(folders),
+        }
 
-    def write(
-        self,
-        git_dir: Path,
-        further_files: Mapping[str, bytes] | None = None,
-        folders: Iterable[str] = (),
-    ) -> None:
-        """Make the git directory, with these folders, and `further_files` in place of its
-        own.
+    def write_for_capture(self, git_dir: Path) -> None:
+        """Make a git directory for fanin, which has no refs and is its own folder of
+        objects.
 
         Raises GitFailed if the disk does not take it.
         """
-        top = str(git_dir)
-        files = {**self.files, **(further_files or {})}
-        try:
-            git_dir.mkdir(parents=True)
-            needed = [*self.folders, *folders, *_folders_of(files)]
-            for name in _with_parents(needed):
-                os.mkdir(f"{top}/{name}")  # noqa: PTH102 - a Path for each takes twice as long
-            for name, data in files.items():
-                (git_dir / name).write_bytes(data)
-        except OSError as error:
-            raise GitFailed(["init"], 128, str(error)) from None
+        # Of the refs git asks only whether they are there. A link takes no block of the
+        # disk, as a folder does; where there are no links it has to be a folder.
+        has_links = b"symlinks = false" not in self.files["config"]
+        _write(git_dir, self.files, [] if has_links else ["refs"])
+        if has_links:
+            with _refused_by_disk():
+                (git_dir / "refs").symlink_to(".")
 
     def write_for_agent(self, git_dir: Path, branch: str, commit: str) -> None:
         """Make an agent's git directory: the branch, the only one, is at the commit."""
@@ -102,7 +94,32 @@ class Seed(NamedTuple):
             "objects/info/alternates": alternates(self.objects),
         }
         # a program may add to the file of ignored paths
-        self.write(git_dir, further_files, folders=["info"])
+        folders = ["info", "objects", "refs"]
+        _write(git_dir, {**self.files, **further_files}, folders)
+
+
+def _write(
+    git_dir: Path, files: Mapping[str, bytes], folders: Iterable[str] = ()
+) -> None:
+    """Make the folder, with these folders and files in it. GitFailed if the disk does not
+    take it.
+    """
+    top = str(git_dir)
+    with _refused_by_disk():
+        git_dir.mkdir(parents=True)
+        for name in _with_parents([*folders, *_folders_of(files)]):
+            os.mkdir(f"{top}/{name}")  # noqa: PTH102 - a Path for each takes twice as long
+        for name, data in files.items():
+            (git_dir / name).write_bytes(data)
+
+
+@contextmanager
+def _refused_by_disk() -> Iterator[None]:
+    """Turns what the disk refuses into an error of git."""
+    try:
+        yield
+    except OSError as error:
+        raise GitFailed(["init"], 128, str(error)) from None
 
 
 def _config(object_format: str, scratch: Path) -> str:

@@ -163,13 +163,12 @@ class Workspace:
     @property
     def objects(self) -> Path:
         """The folder of the objects that `capture()` and later steps write."""
-        return self.capture / "objects"
+        return self.capture
 
     @property
     def git(self) -> Git:
         """Git that works in the git directory `capture`, once that is made."""
-        env = {"GIT_DIR": str(self.capture), **self.seed.environment}
-        git = isolated_git(self.folder, env)
+        git = isolated_git(self.folder, self.seed.environment(self.capture))
         return self.limits.applied_to(git)
 
     def remove(self) -> None:
@@ -411,11 +410,16 @@ def put_files(workspace: Workspace, changes: Sequence[Change]) -> None:
             paths += os.fsencode(change.path) + b"\0"
     git.run(["checkout-index", "-f", "-u", "-z", "--stdin"], stdin=paths)
     own = workspace.checkout / ".git"
-    objects = shutil.ignore_patterns("info")
-    shutil.copytree(
-        workspace.objects, own / "objects", ignore=objects, dirs_exist_ok=True
-    )
+    _copy_objects(workspace.objects, own / "objects")
     shutil.copy2(workspace.capture / "index", own / "index")
+
+
+def _copy_objects(source: Path, target: Path) -> None:
+    """Copy objects out of a git directory that is its own folder of objects."""
+    for folder in source.iterdir():
+        is_of_objects = folder.is_dir() and not folder.is_symlink()
+        if is_of_objects and folder.name not in {"info", "refs"}:
+            shutil.copytree(folder, target / folder.name, dirs_exist_ok=True)
 
 
 def remove_file(checkout: Path, path: str) -> None:
@@ -435,7 +439,7 @@ def capture_git(workspace: Workspace) -> Git:
     git = replace(workspace.git.with_env(env), cwd=workspace.checkout)
     if workspace.capture.is_dir():
         return git
-    workspace.seed.write(workspace.capture)
+    workspace.seed.write_for_capture(workspace.capture)
     data = index_data(workspace)
     if data is None:
         # somebody changed it: git reads every file of the checkout again

@@ -9,7 +9,6 @@ import re
 import subprocess
 import sys
 import tarfile
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -150,19 +149,10 @@ def test_a_secret_or_a_huge_file_is_not_archived_and_named(
 def test_a_checkout_that_git_cannot_capture_at_all_is_kept_whole(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = Seed.write
+    def fail_to_capture(_seed: Seed, _git_dir: Path) -> None:
+        raise GitFailed(["init"], 128, "Input/output error")
 
-    def fail_to_capture(
-        seed: Seed,
-        git_dir: Path,
-        files: Mapping[str, bytes] | None = None,
-        folders: Sequence[str] = (),
-    ) -> None:
-        if git_dir.name != ".git":
-            raise GitFailed(["init"], 128, "Input/output error")
-        write(seed, git_dir, files, folders)
-
-    monkeypatch.setattr(Seed, "write", fail_to_capture)
+    monkeypatch.setattr(Seed, "write_for_capture", fail_to_capture)
     record, said = run(project, "write a: a")
     assert record["error"]["kind"] == "environment"  # type: ignore[index]
     kept = archived(said)

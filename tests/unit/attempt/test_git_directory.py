@@ -18,6 +18,10 @@ def origin(tmp_path: Path, request: pytest.FixtureRequest) -> Origin:
     return Origin(tmp_path / "origin" / ".git", object_format=request.param)
 
 
+def refuse_links(*_args: object, **_options: object) -> None:
+    raise PermissionError(1, "not here")
+
+
 def config(git_dir: Path) -> str:
     return (git_dir / "config").read_text()
 
@@ -26,7 +30,7 @@ def test_a_new_git_directory_is_that_of_git_init(
     origin: Origin, tmp_path: Path
 ) -> None:
     seed = Seed.of(origin, tmp_path)
-    seed.write(tmp_path / "by-fanin" / ".git")
+    seed.write_for_capture(tmp_path / "by-fanin" / ".git")
 
     by_git = tmp_path / "by-git"
     by_git.mkdir()
@@ -35,10 +39,17 @@ def test_a_new_git_directory_is_that_of_git_init(
     assert config(tmp_path / "by-fanin" / ".git") == config(by_git / ".git")
 
 
-def test_git_works_in_a_new_git_directory(origin: Origin, tmp_path: Path) -> None:
+@pytest.mark.parametrize("has_links", [True, False])
+def test_git_works_in_a_new_git_directory(
+    origin: Origin, tmp_path: Path, has_links: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not has_links:
+        monkeypatch.setattr(os, "symlink", refuse_links)
     seed = Seed.of(origin, tmp_path)
-    seed.write(tmp_path / "checkout" / ".git")
-    git = isolated_git(tmp_path / "checkout")
+    (tmp_path / "checkout").mkdir()
+    git_dir = tmp_path / "capture"
+    seed.write_for_capture(git_dir)
+    git = isolated_git(tmp_path / "checkout", seed.environment(git_dir))
     assert git.text(["write-tree"]).strip() == git.text(["mktree"]).strip()
     assert git.text(["rev-parse", "--show-object-format"]).strip() == (
         origin.object_format

@@ -87,7 +87,8 @@ def test_git_reads_a_small_result_once_its_trees_are_stored(
 ) -> None:
     (space.checkout / "folder/file").write_text("changed\n")
     captured = capture.capture(space)
-    assert captured.tree is not None and captured.new_objects is not None
+    assert captured.tree is not None
+    assert captured.new_objects is not None
     argv = ["diff", "--name-only", f"{space.base}^{{tree}}", captured.tree]
     with pytest.raises(GitFailed):
         space.git.run(argv)
