@@ -164,7 +164,7 @@ class RunContext:
 
     def results_folder(self, manifest: Manifest) -> Path:
         """The folder that holds the result folders of a batch."""
-        return self.journal.round_folder(manifest.run, manifest.round) / "results"
+        return self.journal.results_folder(manifest.run, manifest.round)
 
     def batch_results(self, manifest: Manifest) -> BatchResults:
         """The results of a batch, to be merged with others before they land."""

@@ -375,7 +375,6 @@ class Journal:
         data = manifest.model_dump_json(indent=1).encode()
         with self._writing():
             durable.write(folder / MANIFEST, data, synced=False)
-            (folder / "results").mkdir(exist_ok=True)
         batch = {"run": manifest.run, "round": manifest.round}
         events: list[dict[str, Any]] = [{"event": "batch", **batch}]
         if len(data) <= _MAX_MANIFEST:
@@ -444,7 +443,7 @@ class Journal:
         folder, files = kept_files.parse(event)
         where = self.round_folder(*batch)
         if folder:
-            where = where / "results" / folder
+            where = self.results_folder(*batch) / folder
         for name, data in files.items():
             if not kept_files.has_content(where / name, data):
                 durable.write(where / name, data)
@@ -509,13 +508,21 @@ class Journal:
     def round_folder(self, run: str, round_number: int) -> Path:
         return self.run_folder(run) / str(round_number)
 
+    def results_folder(self, run: str, round_number: int) -> Path:
+        """The folder that holds the result folders of a round's batch."""
+        folder = self.round_folder(run, round_number)
+        older = folder / "results"  # as earlier versions made it
+        return older if older.is_dir() else folder
+
     def read_manifest(self, run: str, round_number: int) -> tuple[Manifest, Path]:
         """The manifest of a round's batch, and the folder of its results."""
         from runner.core.manifest import Manifest
 
         folder = self.round_folder(run, round_number)
         text = (folder / MANIFEST).read_bytes()
-        return Manifest.model_validate_json(text), folder / "results"
+        return Manifest.model_validate_json(text), self.results_folder(
+            run, round_number
+        )
 
     def sweep(self) -> None:
         """Remove what a killed fanin left half-written in its own folder.
@@ -574,9 +581,11 @@ def _has_kept_files(run: Path) -> bool:
     """Whether the folder of a run has work that no ref keeps."""
     from runner.core import result_folder
 
-    archives = [*run.glob(f"*/results/*/{result_folder.ARCHIVE}")]
-    bundles = [*run.glob(f"*/results/*/{result_folder.BUNDLE}")]
-    return bool(archives or bundles)
+    for name in (result_folder.ARCHIVE, result_folder.BUNDLE):
+        for results in ("*", "*/results"):
+            if any(run.glob(f"{results}/*/{name}")):
+                return True
+    return False
 
 
 def _size(folder: Path) -> int:

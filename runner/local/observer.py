@@ -156,4 +156,4 @@ class MaskingObserver:
 
 def log_path(manifest: Manifest, entry: BatchEntry) -> str:
     """The path of the agent's log of an attempt, in the folder of its run."""
-    return f"{manifest.round}/results/{entry.folder}/{result_folder.LOG}"
+    return f"{manifest.round}/{entry.folder}/{result_folder.LOG}"

@@ -89,7 +89,7 @@ def _end_processes(context: RunContext, state: State) -> None:
     if scratch is not None:
         cookies += [file.read_text() for file in scratch.glob("*/cookie")]
     for run, round_number in state.open:
-        results = context.journal.round_folder(run, round_number) / "results"
+        results = context.journal.results_folder(run, round_number)
         for attempt in result_folder.attempts(results):
             if attempt.cookie:
                 cookies.append(attempt.cookie)

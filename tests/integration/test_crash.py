@@ -65,9 +65,7 @@ def began(project: Project) -> list[str]:
 
 
 def results(project: Project) -> list[Path]:
-    return list(
-        (project.root / ".git" / "fanin" / "runs").glob("*/*/results/*/result.json")
-    )
+    return list((project.root / ".git" / "fanin" / "runs").glob("*/*/*/result.json"))
 
 
 def end(child: subprocess.Popen[str]) -> str:

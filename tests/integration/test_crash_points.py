@@ -173,7 +173,7 @@ def test_unreadable_manifest_keeps_the_results_and_says_where(
     shown = project.cli("run")
     assert shown.returncode == 0, shown.stdout + shown.stderr
     assert f"its results stay in {manifest.parent}" in shown.stdout
-    assert (manifest.parent / "results" / "000" / "change.pack").exists()
+    assert (manifest.parent / "000" / "change.pack").exists()
     assert project.states() == {"A": "completed", "B": "completed"}
 
 

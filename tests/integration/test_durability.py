@@ -45,7 +45,7 @@ class Orders:
         for file in root.glob(".git/fanin/runs/*/*/manifest.json"):
             manifest = Manifest.model_validate_json(file.read_bytes())
             for entry in manifest.entries:
-                folder = file.parent / "results" / entry.folder
+                folder = file.parent / entry.folder
                 workspace = f"{manifest.batch}-{entry.folder}"
                 self._attempts[entry.task.id] = (str(folder), workspace)
 
@@ -120,7 +120,7 @@ class Orders:
         if call.name == "write":
             for run, number, folder in KEPT.findall(call.text):
                 batch = f"{self._git}/fanin/runs/{run}/{number}"
-                inner = f"{batch}/results/{folder}"
+                inner = f"{batch}/{folder}"
                 files = [f"{inner}/result.json", f"{inner}/change.pack"]
                 self._to_sync.update(files if folder else [f"{batch}/manifest.json"])
         return []

@@ -98,7 +98,7 @@ RESULT_ATTACK = r"""
 import json, pathlib, shutil, sys, time
 
 runs, name = pathlib.Path(sys.argv[1]), sys.argv[2]
-while not (ended := list(runs.glob("*/*/results/001/result.json"))):
+while not (ended := list(runs.glob("*/*/001/result.json"))):
     time.sleep(0.01)
 folder = ended[0].parent
 time.sleep(0.5)  # until it is durable

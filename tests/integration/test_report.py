@@ -53,13 +53,13 @@ def test_a_report_has_what_log_diff_and_show_have(project: Project) -> None:
     assert (unknown.returncode, unknown.stdout) == (2, "")
     assert f"did you mean {run}?" in unknown.stderr
 
-    results = project.root / ".git/fanin/runs" / run / "1" / "results"
+    results = project.root / ".git/fanin/runs" / run / "1"
     artifacts = project.root.parent / "artifacts"
     for folder in ("000", "001"):
         artifact = artifacts / f"fanin-{run}.1-{folder}-a1-r1"
         shutil.copytree(results / folder, artifact)
-        shutil.copy(results.parents[1] / "events.jsonl", artifact)
-    shutil.copy(results.parent / "manifest.json", artifacts / "manifest.json")
+        shutil.copy(results.parent / "events.jsonl", artifact)
+    shutil.copy(results / "manifest.json", artifacts / "manifest.json")
     # As in a clone elsewhere.
     [ref] = project.git("for-each-ref", "--format=%(refname)", "refs/fanin").split()
     project.git("update-ref", "-d", ref)

@@ -280,9 +280,7 @@ def test_accepted_results_that_must_wait_wait_together(project: Project) -> None
 
 def _results(project: Project) -> dict[str, str]:
     found = {}
-    for path in (project.root / ".git" / "fanin" / "runs").glob(
-        "*/*/results/*/result.json"
-    ):
+    for path in (project.root / ".git" / "fanin" / "runs").glob("*/*/*/result.json"):
         result = json.loads(path.read_text())
         found[result["task"]] = result["batch"]
     return found

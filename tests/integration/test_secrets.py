@@ -58,7 +58,7 @@ def test_leak_is_refused_in_the_leg_and_the_result_holds_no_content(
     message = project.records()["BAD"]["error"]["message"]
     assert "holds the value of MY_KEY" in message
     assert KEY not in message
-    left = next((project.root / ".git" / "fanin" / "runs").glob("*/1/results/001"))
+    left = next((project.root / ".git" / "fanin" / "runs").glob("*/1/001"))
     assert KEY.encode() not in everything_in(left)
     assert leak in {"report", "question"} or not (left / result_folder.PACK).exists()
 
@@ -74,7 +74,7 @@ def test_log_is_masked_and_the_work_lands(
     project.run()
     assert project.states() == {"GOOD": "completed", "BAD": "completed"}
     log = next(
-        (project.root / ".git" / "fanin" / "runs").glob("*/1/results/001/agent.log")
+        (project.root / ".git" / "fanin" / "runs").glob("*/1/001/agent.log")
     ).read_text()
     assert log.splitlines()[0] == "starting with ***"
     assert log.splitlines()[1].startswith("***")
@@ -394,7 +394,7 @@ def test_short_value_that_is_named_is_an_ordinary_word(
     assert project.states() == {"GOOD": "completed", "BAD": "completed"}
     assert project.git("show", "HEAD:config") == "1234567"
     log = next(
-        (project.root / ".git" / "fanin" / "runs").glob("*/1/results/001/agent.log")
+        (project.root / ".git" / "fanin" / "runs").glob("*/1/001/agent.log")
     ).read_text()
     assert log == "it is 1234567\n"
 

@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.project import Project
 
-_LOGS = "*/1/results/*/agent.log"
+_LOGS = "*/1/*/agent.log"
 _ESCAPE = "\x1b]0;title\x07\x1b[31mred\x1b[0m \u202eover"
 
 _HOSTILE = f"print({_ESCAPE!a}); open('c', 'w').write('c\\n')"
@@ -128,10 +128,10 @@ def test_no_program_of_the_repository_is_run(ended: Project) -> None:
 
 
 def test_logs_of_downloaded_artifacts_are_read(ended: Project, tmp_path: Path) -> None:
-    results = next((ended.root / ".git/fanin/runs").glob("*/1/results"))
+    results = next((ended.root / ".git/fanin/runs").glob("*/1"))
     downloaded = tmp_path / "downloaded"
     downloaded.mkdir()
-    for folder in results.iterdir():
+    for folder in results.glob("0*"):
         folder.rename(downloaded / f"fanin-1.1-{folder.name}-a1-r1")
     read = ended.cli("log", "A", "--from", str(downloaded))
     assert read.stdout == "first\n"
@@ -170,7 +170,7 @@ def test_during_a_run_a_log_is_followed_and_finished_work_is_shown(
         [*command, "run"], cwd=project.root, env=environ, stdout=subprocess.DEVNULL
     )
     runs = project.root / ".git/fanin/runs"
-    _wait_until(lambda: bool(list(runs.glob("*/1/results/*/result.json"))))
+    _wait_until(lambda: bool(list(runs.glob("*/1/*/result.json"))))
     output = project.root.parent / "followed"
     with output.open("w") as stream:
         followed = subprocess.Popen(

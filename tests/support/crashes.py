@@ -258,7 +258,7 @@ class Place:
         """(task, attempt) of every successful result that is on the disk."""
         found = set()
         for path in (self.project.root / ".git" / "fanin" / "runs").glob(
-            "*/*/results/*/result.json"
+            "*/*/*/result.json"
         ):
             result = json.loads(path.read_text())
             if result["succeeded"]:
@@ -391,7 +391,7 @@ def _lost_or_double(
 def _has_stash(place: Place) -> bool:
     """Whether the stash of A's agent is kept, in a bundle or by a ref."""
     git_dir = place.project.root / ".git"
-    if any(git_dir.glob("fanin/runs/*/*/results/*/detours.bundle")):
+    if any(git_dir.glob("fanin/runs/*/*/*/detours.bundle")):
         return True
     kept = ["for-each-ref", "--format=%(refname)", "refs/fanin/kept"]
     return any(

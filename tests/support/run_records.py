@@ -184,7 +184,7 @@ class _Maker:
         seconds = self._random.uniform(20, 240)
         of = {"batch": batch, "task": task.task, "attempt": attempt}
         about = {**of, "title": task.title, "agent": "claude", "slot": slot}
-        self._add(start, AttemptStarted(**about, log="1/results/000/agent.log"))
+        self._add(start, AttemptStarted(**about, log="1/000/agent.log"))
         for share, phase in ((0, "preparing"), (0.1, "working"), (0.9, "verifying")):
             at = start + share * seconds
             self._add(at, PhaseChanged.model_validate({**of, "phase": phase}))

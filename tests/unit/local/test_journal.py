@@ -423,7 +423,7 @@ def test_the_lock_is_released_after_an_error(journal: Journal) -> None:
     assert not (journal.folder / "holder").exists()
 
 
-def test_opening_a_batch_stores_its_manifest_and_makes_its_results_folder(
+def test_opening_a_batch_stores_its_manifest_and_makes_a_folder_for_its_results(
     journal: Journal,
 ) -> None:
     stored = manifest(entry(task("A")), entry(task("B"), index=1))
@@ -432,6 +432,20 @@ def test_opening_a_batch_stores_its_manifest_and_makes_its_results_folder(
     assert restored.digest == stored.digest
     assert results.is_dir()
     assert journal.state().open == (("r1", 2),)
+
+
+def test_the_results_of_a_batch_that_an_earlier_version_opened_are_found(
+    journal: Journal,
+) -> None:
+    stored = manifest(entry(task("A")))
+    journal.open(stored)
+    results = journal.round_folder("r1", 2) / "results"
+    results.mkdir()
+    assert journal.keep_result(stored, "000", FILES)
+    journal.restore()
+    assert journal.read_manifest("r1", 2)[1] == results
+    names = {path.name: path.read_bytes() for path in (results / "000").iterdir()}
+    assert names == FILES
 
 
 FILES = {"result.json": b"{}", "change.pack": b"PACK"}
@@ -451,7 +465,7 @@ def test_the_files_of_an_open_batch_are_restored_from_the_journal(
     if damage == "gone":
         shutil.rmtree(folder)
     else:
-        for name in ("manifest.json", "results/000/result.json"):
+        for name in ("manifest.json", "000/result.json"):
             (folder / name).parent.mkdir(exist_ok=True, parents=True)
             (folder / name).write_bytes(b"")
     Journal(journal.folder.parent).restore()
@@ -491,7 +505,7 @@ def test_a_long_journal_drops_the_files_of_batches_that_are_over(
     journal.restore()
     for number in (2, 40):
         assert journal.read_manifest("r1", number)[0].round == number
-        result = journal.round_folder("r1", number) / "results/000/result.json"
+        result = journal.round_folder("r1", number) / "000/result.json"
         assert result.read_bytes() == FILES["result.json"]
     assert not journal.round_folder("r1", 41).exists()
 
@@ -570,12 +584,17 @@ def test_the_last_runs_are_kept_and_those_with_work_that_did_not_land(
     for name in names:
         journal.open(manifest(entry(), run=name))
         journal.record("end", run=name)
-    for name, file in (("r001", "left-out.tar"), ("r002", "detours.bundle")):
-        attempt = journal.round_folder(name, 1) / "results" / "000"
+    for name, folder, file in (
+        ("r001", "000", "left-out.tar"),
+        ("r002", "000", "detours.bundle"),
+        # as earlier versions have left them
+        ("r003", "results/000", "detours.bundle"),
+    ):
+        attempt = journal.round_folder(name, 1) / folder
         attempt.mkdir(parents=True)
         (attempt / file).touch()
-    journal.remove_old_runs(5, 2**30, {"r000"})
-    assert _runs(journal) == ["r000", "r001", "r002", "r008", "r009"]
+    journal.remove_old_runs(6, 2**30, {"r000"})
+    assert _runs(journal) == ["r000", "r001", "r002", "r003", "r008", "r009"]
 
 
 def test_old_runs_are_removed_until_the_rest_is_small_enough(journal: Journal) -> None:

@@ -26,7 +26,7 @@ def past(
     )
     failure = WHY if state is AttemptState.FAILED else None
     view = AttemptView("A", attempt, "r.1", state=state, phase=phase, failure=failure)
-    view.log = "1/results/000/agent.log"
+    view.log = "1/000/agent.log"
     run = RunView(start=start, tasks={"A": TaskRun("A", attempts=[view])})
     return PastRun("r", run, is_active)
 
