@@ -58,6 +58,11 @@ class Seed(NamedTuple):
             objects=(origin.git_dir / "objects", *origin.objects),
         )
 
+    @property
+    def _has_links(self) -> bool:
+        """Whether the file system has symbolic links."""
+        return b"symlinks = false" not in self.files["config"]
+
     def environment(self, git_dir: Path) -> dict[str, str]:
         """The variables with which git works in a directory that `write_for_capture` has
         made, and finds the origin's objects.
@@ -76,10 +81,9 @@ class Seed(NamedTuple):
         Raises GitFailed if the disk does not take it.
         """
         # Of the refs git asks only whether they are there. A link takes no block of the
-        # disk, as a folder does; where there are no links it has to be a folder.
-        has_links = b"symlinks = false" not in self.files["config"]
-        _write(git_dir, self.files, [] if has_links else ["refs"])
-        if has_links:
+        # disk, as a folder does.
+        _write(git_dir, self.files, [] if self._has_links else ["refs"])
+        if self._has_links:
             with _refused_by_disk():
                 (git_dir / "refs").symlink_to(".")
 
@@ -93,9 +97,14 @@ class Seed(NamedTuple):
             "packed-refs": f"{header}{commit} refs/heads/{branch}\n".encode(),
             "objects/info/alternates": alternates(self.objects),
         }
-        # a program may add to the file of ignored paths
-        folders = ["info", "objects", "refs"]
-        _write(git_dir, {**self.files, **further_files}, folders)
+        files = {**self.files, **further_files}
+        # A program may add to the file of ignored paths, which is in a folder that has
+        # to be there. No name in it is one of those that git has below `objects/info`.
+        is_link = self._has_links and _EXCLUDES not in files
+        _write(git_dir, files, ["refs"] if is_link else ["refs", "info"])
+        if is_link:
+            with _refused_by_disk():
+                (git_dir / "info").symlink_to("objects/info")
 
 
 def _write(

@@ -56,6 +56,33 @@ def test_git_works_in_a_new_git_directory(
     )
 
 
+@pytest.mark.parametrize("has_links", [True, False])
+@pytest.mark.parametrize("excludes", ["", "*.log\n"])
+def test_an_agent_may_add_to_its_ignored_paths_and_attributes(
+    origin: Origin,
+    tmp_path: Path,
+    has_links: bool,
+    excludes: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (origin.git_dir / "info").mkdir(parents=True)
+    (origin.git_dir / "info/exclude").write_text(excludes)
+    if not has_links:
+        monkeypatch.setattr(os, "symlink", refuse_links)
+    seed = Seed.of(origin, tmp_path)
+    checkout = tmp_path / "checkout"
+    seed.write_for_agent(checkout / ".git", "task", "1" * 40)
+    with (checkout / ".git/info/exclude").open("a") as file:
+        file.write("new\n")
+    (checkout / ".git/info/attributes").write_text("*.bin binary\n")
+    git = isolated_git(checkout)
+    asked = b"new\nx.log\nother\n"
+    ignored = git.run(["check-ignore", "--stdin"], stdin=asked).decode().split()
+    assert ignored == (["new", "x.log"] if excludes else ["new"])
+    assert git.text(["check-attr", "binary", "x.bin"]) == "x.bin: binary: set\n"
+    assert (checkout / ".git/objects/info/alternates").is_file()
+
+
 @pytest.mark.parametrize(
     ("lacking", "setting"),
     [("chmod", "\tfilemode = false\n"), ("symlink", "\tsymlinks = false\n")],
