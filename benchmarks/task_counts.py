@@ -36,7 +36,7 @@ _REMOVALS = {"unlink", "unlinkat", "rmdir"}
 # In these a program makes nothing that is on a disk.
 _NO_DISK = ("/dev/", "/proc/", "/sys/")
 # A file of the repository in the checkout of an attempt, and not in its git directory.
-_TRACKED = re.compile(r".*/checkout/(?!\.git/).*")
+_TRACKED = re.compile(r".*/checkout/(?!\.git(?:/|$)).*")
 
 
 @dataclass(frozen=True)
