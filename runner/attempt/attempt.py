@@ -421,11 +421,9 @@ def _captured_work(attempt: _Attempt) -> _Work:
     from runner.attempt import capture, detours
 
     attempt_workspace = attempt.workspace
-    captured = capture.capture(attempt_workspace)
     # git looks for secrets, and for the markers that a retry may have left
     is_read = bool(attempt.secrets) or attempt.entry.start is not None
-    if is_read and captured.new_objects is not None:
-        workspace.store_trees(attempt_workspace, captured.new_objects)
+    captured = capture.capture(attempt_workspace, is_read=is_read)
     warnings, failure = _left_out(attempt, captured)
     tree = captured.tree
     max_bytes = _MAX_KEPT_FACTOR * attempt.manifest.limits.size

@@ -1,14 +1,14 @@
 """Captures what an agent, or set-up, left in a checkout as a git tree.
 
-It is added to an index outside the checkout. A large checkout is asked for its changes;
-of a small one everything is added, which takes fewer processes.
+Where git would store the changed files as they are, their tree is made without git. Else
+they are added to an index outside the checkout.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,7 @@ from runner.attempt.left_out import (
     may_have_gitlinks,
     nested_repository,
     not_ignored,
+    plain_paths_to_add,
 )
 from runner.attempt.plain_changes import MadeTree
 from runner.attempt.workspace import (
@@ -44,6 +45,7 @@ from runner.attempt.workspace import (
     new_capture,
     read_regular,
     reset_entries,
+    store_objects,
 )
 from runner.core.errors import GitFailed, GitStopped
 from runner.core.folders import remove_folder
@@ -63,6 +65,7 @@ _MAX_SMALL_PACK = 2**18
 # Bytes, of about three thousand files: two more processes of git cost as much as
 # measuring these.
 _MAX_MEASURED_INDEX = 2**18
+_NO_TREES: Mapping[str, bytes] = {}
 
 
 class Capture(NamedTuple):
@@ -77,9 +80,10 @@ class Capture(NamedTuple):
     new_objects: NewObjects | None = None
 
 
-def capture(workspace: Workspace) -> Capture:
+def capture(workspace: Workspace, *, is_read: bool = True) -> Capture:
     """The tree that the agent left, without ignored files. Its new objects are in
-    `workspace.objects`, or are `new_objects` of which some are in memory.
+    `workspace.objects` for git; some of `new_objects` may be in memory alone if no git
+    of the workspace reads the tree.
 
     To be called when the agent and all its processes have ended. What git cannot take
     is left out and named: a path that it refuses, a repository that the agent made,
@@ -93,6 +97,8 @@ def capture(workspace: Workspace) -> Capture:
         return Capture(None, (seen.trap, LeftOut(".", reason)))
     made = _make_plain_tree(workspace, git, seen)
     if made is not None:
+        if is_read and made.new_objects is not None:
+            store_objects(workspace, made.new_objects)
         return Capture(made.tree, (), made.new_objects)
     added = _add(workspace, git, seen)
     left_out = added.left_out
@@ -108,6 +114,8 @@ def capture(workspace: Workspace) -> Capture:
     tree, new_objects = _make_small_tree(workspace) or (None, None)
     if tree is None:
         tree = git.text(["write-tree"]).strip()
+    elif is_read and new_objects is not None:
+        store_objects(workspace, new_objects)
     if tree == (workspace.tree or base_tree(workspace)):
         return Capture(None, _new(workspace, left_out))
     return Capture(tree, _new(workspace, left_out), new_objects)
@@ -134,9 +142,9 @@ def _make_small_tree(workspace: Workspace) -> tuple[str, NewObjects] | None:
         _take_from_checkout(workspace, object_id, paths[object_id])
     if not _are_small_files(workspace.objects, new_blobs):
         return None
-    # Most trees are only packed: no git reads them, and each file would take a folder.
-    new_trees = {each: trees[each] for each in sorted(trees.keys() - old_trees.keys())}
-    return tree, NewObjects(tuple(sorted(new_blobs)), new_trees)
+    new_trees = sorted(trees.keys() - old_trees.keys())
+    in_memory = {each: ("tree", trees[each]) for each in new_trees}
+    return tree, NewObjects(tuple(sorted(new_blobs)), in_memory)
 
 
 def _take_from_checkout(workspace: Workspace, object_id: str, path: bytes) -> None:
@@ -204,13 +212,15 @@ def _look_at_files(workspace: Workspace, git: Git) -> _Seen:
 
 
 def _make_plain_tree(workspace: Workspace, git: Git, seen: _Seen) -> MadeTree | None:
-    """The tree of a large checkout whose changes are those of its agent, and nothing but
-    plain files; None if git has to add them.
+    """The tree of a checkout whose changes are those of its agent, and nothing but plain
+    files; None if git has to add them.
     """
-    tree = seen.index_tree
-    if tree is None:
-        return None
     if workspace.prepared or workspace.submodules or workspace.included:
+        return None
+    tree, trees = seen.index_tree, _NO_TREES
+    if seen.size is not None:
+        tree, trees = _trees_of_small_base(workspace, seen)
+    if tree is None:
         return None
     agent_index = _agent_index(workspace)
     if agent_index is not None:
@@ -220,7 +230,26 @@ def _make_plain_tree(workspace: Workspace, git: Git, seen: _Seen) -> MadeTree | 
         )
         if not has_base and not adds_nothing_forced(git, agent_index):
             return None
-    return plain_changes.make_tree(workspace, tree, seen.paths)
+    paths = seen.paths if seen.size is None else plain_paths_to_add(git)
+    return plain_changes.make_tree(workspace, tree, paths, trees)
+
+
+def _trees_of_small_base(
+    workspace: Workspace, seen: _Seen
+) -> tuple[str | None, Mapping[str, bytes]]:
+    """The base's tree and id → content of all its trees, from the index; no tree where
+    the changes are surely not plain, or the index is not the base's.
+    """
+    data = index_data(workspace)
+    if data is None or seen.unreadable or may_have_gitlinks(data):
+        return None, _NO_TREES
+    if not plain_changes.may_be_plain(workspace):
+        return None, _NO_TREES
+    files = index_trees.read_index(data, workspace.object_format)
+    if files is None:
+        return None, _NO_TREES
+    tree, trees = index_trees.make_trees(files, workspace.object_format)
+    return (tree, trees) if tree == workspace.tree else (None, _NO_TREES)
 
 
 class _Added(NamedTuple):

@@ -16,6 +16,7 @@ from runner.repo.command import Git
 _MAX_FAILURES = 100  # paths that are tried alone; each costs a git process
 _MAX_PATHSPECS = 500  # git compares each file with each of them
 _CHANGED = ("diff-files", "-z", "--name-status", "--ignore-submodules=dirty")
+_CHANGED_OR_NEW = ("ls-files", "-z", "-m", "-o", "--exclude-standard")
 _NEW = ("ls-files", "-z", "-o", "--exclude-standard")
 _GITLINK_MODE = int(GITLINK, 8).to_bytes(4, "big")  # as in the index
 
@@ -82,6 +83,13 @@ def paths_to_add(git: Git) -> list[bytes]:
     No file is read, unlike by `ls-files -m`.
     """
     return _unique(_parse_status(git.run(_CHANGED)).paths, _paths(git.run(_NEW)))
+
+
+def plain_paths_to_add(git: Git) -> list[bytes]:
+    """The paths that git would add, where there are no submodules. One process lists
+    them, which may read files.
+    """
+    return _unique(_paths(git.run(_CHANGED_OR_NEW)))
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Makes the tree of a large checkout from its changed files, without an index.
+"""Makes the tree of a checkout from its changed files, without an index.
 
 Only where git would store the files as they are; else git should add them.
 """
@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
+from types import MappingProxyType
 from typing import NamedTuple
 
-from runner.attempt.workspace import NewObjects, Workspace
+from runner.attempt.workspace import NewObjects, Workspace, read_regular
 from runner.core.errors import GitFailed
 from runner.policy.change import EXECUTABLE, GITLINK, REGULAR, SYMLINK
 from runner.policy.paths import refused_by_git
@@ -23,7 +24,6 @@ from runner.repo.objects import (
     Objects,
     commit_links,
     object_id_of,
-    write_loose,
 )
 
 # More of them, and more bytes, git adds and packs faster.
@@ -59,10 +59,13 @@ class _File(NamedTuple):
 
 
 def make_tree(
-    workspace: Workspace, index_tree: str, paths: Sequence[bytes]
+    workspace: Workspace,
+    index_tree: str,
+    paths: Sequence[bytes],
+    trees: Mapping[str, bytes] = MappingProxyType({}),
 ) -> MadeTree | None:
     """The base's tree with what the checkout has at these paths; None if git should add
-    them to the index, whose tree is `index_tree`.
+    them to the index, whose tree is `index_tree`. `trees` are known: id → content.
     """
     if not paths:
         return MadeTree(None)
@@ -74,12 +77,21 @@ def make_tree(
         return None
     try:
         with closing(ObjectReader(workspace.git)) as reader:
-            maker = _Maker(workspace, reader, root)
+            maker = _Maker(workspace, reader, root, trees)
             return maker.make(index_tree, [os.fsdecode(path) for path in paths])
     except (_NotPlain, GitFailed, KeyError):  # KeyError: an object is not there
         return None
     finally:
         os.close(root)
+
+
+def may_be_plain(workspace: Workspace) -> bool:
+    """Whether the changes may be plain as far as the file system and the attributes at
+    the top of the checkout say. Cheap: no process is started in vain for most others.
+    """
+    attributes = read_regular(workspace.checkout / _ATTRIBUTES, _MAX_BYTES) or b""
+    has_conversions = any(each in attributes for each in _CONVERSIONS)
+    return keeps_what_it_is_given(workspace) and not has_conversions
 
 
 def keeps_what_it_is_given(workspace: Workspace) -> bool:
@@ -93,8 +105,15 @@ def keeps_what_it_is_given(workspace: Workspace) -> bool:
 class _Maker:
     """Makes one tree of the files below `root`, the open checkout."""
 
-    def __init__(self, workspace: Workspace, reader: ObjectReader, root: int) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        reader: ObjectReader,
+        root: int,
+        trees: Mapping[str, bytes],
+    ) -> None:
         self._workspace, self._reader, self._root = workspace, reader, root
+        self._known_trees = trees
         self._algorithm = workspace.object_format
         self._made: dict[str, tuple[str, bytes]] = {}
         self._objects = Objects(self._algorithm, self._read_objects, self._made.update)
@@ -126,22 +145,23 @@ class _Maker:
         tree = self._objects.edited(base_tree, changes)
         if tree == base_tree:
             return MadeTree(None)
-        for object_id, (kind, data) in self._made.items():
-            write_loose(self._workspace.objects, object_id, kind, data)
-        return MadeTree(tree, NewObjects(tuple(sorted(self._made))))
+        return MadeTree(tree, NewObjects(in_memory=self._made))
 
     def _tree_of_base(self) -> str:
         ((_, data),) = self._read_objects([self._workspace.base])
         return dict(commit_links(data))["tree"]
 
     def _read_objects(self, object_ids: Sequence[str]) -> list[tuple[str, bytes]]:
-        objects: list[tuple[str, bytes]] = []
-        contents = self._reader.contents(object_ids)
-        for object_id, content in zip(object_ids, contents, strict=True):
-            if content is None:
-                raise KeyError(object_id)
-            objects.append(content)
-        return objects
+        missing = [each for each in object_ids if each not in self._known_trees]
+        read: dict[str, tuple[str, bytes]] = {}
+        if missing:
+            contents = self._reader.contents(missing)
+            for object_id, content in zip(missing, contents, strict=True):
+                if content is None:
+                    raise KeyError(object_id)
+                read[object_id] = content
+        known = self._known_trees
+        return [read.get(each) or ("tree", known[each]) for each in object_ids]
 
     def _entry(self, tree: str, path: str) -> Entry | None:
         """What the tree has at the path, in folders that git would write the same."""

@@ -30,7 +30,7 @@ from runner.core.regular_file import open_regular
 from runner.policy.change import GITLINK, Change
 from runner.policy.redaction import Secrets
 from runner.repo import diff, loose_objects, pack_writer, secret_search
-from runner.repo.batch_process import Content, ObjectReader
+from runner.repo.batch_process import ObjectReader
 from runner.repo.command import TIME_LIMIT, Git, isolated_git
 from runner.repo.objects import write_loose
 from runner.repo.origin import Origin, alternates
@@ -526,17 +526,17 @@ def first_secret(
 
 class NewObjects(NamedTuple):
     """The objects of a captured tree that the base lacks: the ids of those that are files
-    in `workspace.objects`, and trees that are in memory: id → content.
+    in `workspace.objects`, and those in memory: id → type and content.
     """
 
-    files: tuple[str, ...]
-    trees: Mapping[str, bytes] = MappingProxyType({})
+    files: tuple[str, ...] = ()
+    in_memory: Mapping[str, tuple[str, bytes]] = MappingProxyType({})
 
 
-def store_trees(workspace: Workspace, new_objects: NewObjects) -> None:
-    """Make files of the trees in memory, for the git of the workspace to read."""
-    for object_id, data in new_objects.trees.items():
-        write_loose(workspace.objects, object_id, "tree", data)
+def store_objects(workspace: Workspace, new_objects: NewObjects) -> None:
+    """Make files of the objects in memory, for the git of the workspace to read."""
+    for object_id, (kind, data) in new_objects.in_memory.items():
+        write_loose(workspace.objects, object_id, kind, data)
 
 
 def write_pack(
@@ -557,7 +557,7 @@ def write_pack(
 
 
 def _small_pack(workspace: Workspace, new_objects: NewObjects) -> bytes:
-    objects = [Content("tree", data) for data in new_objects.trees.values()]
+    objects = list(new_objects.in_memory.values())
     for object_id in new_objects.files:
         content = loose_objects.content(workspace.objects, object_id)
         if content is None:

@@ -65,7 +65,7 @@ class Orders:
         if not call.name.startswith("rename") or not target.endswith("/result.json"):
             return []
         self.seen.add("manifest and journal before a result")
-        manifest = str(Path(target).parents[2] / "manifest.json")
+        manifest = str(Path(target).parents[1] / "manifest.json")
         assert manifest in disk.known
         if manifest in self._in_journal:  # and the event before it
             return self._lacks(disk, manifest)

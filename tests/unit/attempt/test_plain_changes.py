@@ -1,5 +1,5 @@
-"""A large checkout is captured without an index where its changes are plain, and as git
-would in any case.
+"""A checkout is captured without an index where its changes are plain, and as git would
+in any case.
 """
 
 from __future__ import annotations
@@ -57,6 +57,14 @@ def make(repo: Repository, folder: Path) -> Workspace:
     return workspace.trust_times(made, folder / "now")
 
 
+def small(
+    repo: Repository, space: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> Workspace:
+    """The workspace with what its capture needs to see that the checkout is small."""
+    monkeypatch.setattr(capture, "_MAX_MEASURED_INDEX", 2**18)
+    return replace(space, tree=repo.tree(space.base))
+
+
 def commit(repo: Repository, script: str) -> None:
     do(repo.root, script)
     git = isolated_git(repo.root)
@@ -98,25 +106,25 @@ def new_files(space: Workspace) -> list[str]:
     return [each for each in git.text(["ls-files", "-z", "-o"]).split("\0") if each]
 
 
-@pytest.mark.parametrize(
-    "script",
-    [
-        "echo changed >file",
-        "echo changed >folder/deep/file; echo changed >empty; : >file",
-        "echo new >new; mkdir -p a/b/c; echo new >a/b/c/d; echo new >'odd name\n\t\"'",
-        "rm file folder/deep/file",
-        "rm -r folder",
-        "rm file; mkdir folder/file2; echo x >folder/file2/x; echo ignored >ignored",
-        "chmod +x file; chmod -x run",
-        "echo new >folder-; echo new >folder0; mkdir folder.d; echo new >folder.d/x",
-        "printf 'a\\r\\n' >file; printf 'b\\r\\n' >new",
-        "touch -d 2001-01-01 file; echo changed >run",
-        "git add -A; echo changed >file; git commit -qam change; git status",
-        "printf '*.txt text=auto\\nrun -text diff\\n' >.gitattributes; echo x >x.txt",
-        "mv file moved; mv folder/deep folder/deeper",
-        "printf '\\377' >\"$(printf '\\377')\"; ls",
-    ],
-)
+PLAIN = [
+    "echo changed >file",
+    "echo changed >folder/deep/file; echo changed >empty; : >file",
+    "echo new >new; mkdir -p a/b/c; echo new >a/b/c/d; echo new >'odd name\n\t\"'",
+    "rm file folder/deep/file",
+    "rm -r folder",
+    "rm file; mkdir folder/file2; echo x >folder/file2/x; echo ignored >ignored",
+    "chmod +x file; chmod -x run",
+    "echo new >folder-; echo new >folder0; mkdir folder.d; echo new >folder.d/x",
+    "printf 'a\\r\\n' >file; printf 'b\\r\\n' >new",
+    "touch -d 2001-01-01 file; echo changed >run",
+    "git add -A; echo changed >file; git commit -qam change; git status",
+    "printf '*.txt text=auto\\nrun -text diff\\n' >.gitattributes; echo x >x.txt",
+    "mv file moved; mv folder/deep folder/deeper",
+    "printf '\\377' >\"$(printf '\\377')\"; ls",
+]
+
+
+@pytest.mark.parametrize("script", PLAIN)
 def test_plain_changes_are_captured_as_git_adds_them(
     space: Workspace, tmp_path: Path, script: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,6 +146,21 @@ def test_plain_changes_are_captured_as_git_adds_them(
         assert quarantine.changes(space.base, captured.tree)
 
 
+@pytest.mark.parametrize("script", PLAIN)
+def test_plain_changes_of_a_small_checkout_are_captured_by_one_process(
+    repo: Repository, space: Workspace, script: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = small(repo, space, monkeypatch)
+    do(space.checkout, script)
+    commands = started(monkeypatch)
+    captured = capture.capture(space, is_read=False)
+    # once more for what is in the index of an agent's commit
+    assert commands == ["ls-files"] * (1 + ("git add" in script))
+    assert captured.tree == added(space)
+    assert captured.left_out == ()
+
+
+@pytest.mark.parametrize("is_large", [True, False])
 @pytest.mark.parametrize(
     ("script", "attributes"),
     [
@@ -161,11 +184,14 @@ def test_other_changes_are_captured_as_git_adds_them(
     tmp_path: Path,
     script: str,
     attributes: str,
+    is_large: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if attributes:
         commit(repo, f"echo '{attributes}' >.gitattributes")
     space = make(repo, tmp_path / "space")
+    if not is_large:
+        space = small(repo, space, monkeypatch)
     do(space.checkout, script)
     commands = started(monkeypatch)
     captured = capture.capture(space)
@@ -173,6 +199,7 @@ def test_other_changes_are_captured_as_git_adds_them(
     assert captured.tree == added(space)
 
 
+@pytest.mark.parametrize("is_large", [True, False])
 @pytest.mark.parametrize(
     ("script", "left_out", "paths"),
     [
@@ -183,13 +210,21 @@ def test_other_changes_are_captured_as_git_adds_them(
     ],
 )
 def test_what_git_refuses_or_adds_by_force_is_as_it_says(
-    repo: Repository, tmp_path: Path, script: str, left_out: list[str], paths: list[str]
+    repo: Repository,
+    tmp_path: Path,
+    script: str,
+    left_out: list[str],
+    paths: list[str],
+    is_large: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if "printf" in script:
         commit(
             repo, "echo '/file working-tree-encoding=UTF-16LE' >.gitattributes; rm file"
         )
     space = make(repo, tmp_path / "space")
+    if not is_large:
+        space = small(repo, space, monkeypatch)
     do(space.checkout, f"{script}; echo new >new")
     captured = capture.capture(space)
     assert [each.path for each in captured.left_out] == left_out

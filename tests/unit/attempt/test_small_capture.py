@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from runner.attempt import capture, workspace
+from runner.attempt import capture, plain_changes, workspace
 from runner.attempt.workspace import Workspace
-from runner.core.errors import GitFailed
 from runner.repo.command import Git, isolated_git
 from runner.repo.repository import Repository
 
@@ -53,14 +52,23 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return commands
 
 
+def added(space: Workspace) -> str:
+    """The tree that `git add -A` makes of the checkout."""
+    index = {"GIT_INDEX_FILE": str(space.folder / "other.index")}
+    git = replace(workspace.capture_git(space).with_env(index), cwd=space.checkout)
+    git.run(["read-tree", space.base])
+    git.run(["add", "-A"])
+    return git.text(["write-tree"]).strip()
+
+
 def imported(repo: Repository, space: Workspace, pack: Path) -> list[tuple[str, int]]:
-    captured = capture.capture(space)
+    captured = capture.capture(space, is_read=False)
     assert captured.tree is not None
     workspace.write_pack(space, captured.tree, pack, captured.new_objects)
     with repo.quarantine() as quarantine:
         quarantine.import_pack(pack, pack.stat().st_size + 1)
         changes = quarantine.changes(space.base, captured.tree)
-    assert captured.tree == space.git.text(["write-tree"]).strip()
+    assert captured.tree == added(space)
     return [(change.path, change.size) for change in changes]
 
 
@@ -78,22 +86,23 @@ def test_a_small_result_is_captured_by_one_process(
     pack = tmp_path / "pack"
     changes = imported(repo, space, pack)
     assert changes == [("deep/er/new", 4), ("folder/file", 8), ("gone", 0)]
-    # the last one is the test's
-    assert commands == ["add", "write-tree"]
+    assert commands[0] == "ls-files"
+    # the others are the test's
+    assert commands[1:] == ["read-tree", "add", "write-tree"]
 
 
-def test_git_reads_a_small_result_once_its_trees_are_stored(
-    repo: Repository, space: Workspace
+@pytest.mark.parametrize("attributes", ["", "gone ident\n"])
+@pytest.mark.parametrize("is_read", [True, False])
+def test_a_small_result_has_files_of_its_own_only_if_git_reads_it(
+    space: Workspace, is_read: bool, attributes: str
 ) -> None:
+    if attributes:
+        (space.checkout / ".gitattributes").write_text(attributes)
     (space.checkout / "folder/file").write_text("changed\n")
-    captured = capture.capture(space)
+    captured = capture.capture(space, is_read=is_read)
     assert captured.tree is not None
-    assert captured.new_objects is not None
-    argv = ["diff", "--name-only", f"{space.base}^{{tree}}", captured.tree]
-    with pytest.raises(GitFailed):
-        space.git.run(argv)
-    workspace.store_trees(space, captured.new_objects)
-    assert space.git.text(argv) == "folder/file\n"
+    argv = ["ls-tree", "-r", "--name-only", captured.tree]
+    assert (space.git.status(argv) == 0) is is_read
 
 
 def test_what_the_history_has_is_packed_by_one_process_too(
@@ -106,7 +115,7 @@ def test_what_the_history_has_is_packed_by_one_process_too(
     commands = started(monkeypatch)
     changes = imported(repo, space, tmp_path / "pack")
     assert changes == [("folder/file", len(AGAIN))]
-    assert commands == ["add", "write-tree"]
+    assert commands == ["ls-files", "read-tree", "add", "write-tree"]
 
 
 @pytest.mark.parametrize("reason", ["large", "in the history with other line ends"])
@@ -120,6 +129,7 @@ def test_git_packs_what_is_large_or_not_as_its_file(
     text = "large"
     if reason == "large":
         monkeypatch.setattr(capture, "_MAX_SMALL_PACK", 4)
+        monkeypatch.setattr(plain_changes, "_MAX_BYTES", 4)
         (space.checkout / "folder/file").write_text(text)
     else:
         text = AGAIN
@@ -128,7 +138,7 @@ def test_git_packs_what_is_large_or_not_as_its_file(
     commands = started(monkeypatch)
     changes = imported(repo, space, tmp_path / "pack")
     assert ("folder/file", len(text)) in changes
-    assert commands[:3] == ["add", "write-tree", "pack-objects"]
+    assert commands[:4] == ["ls-files", "add", "write-tree", "pack-objects"]
 
 
 def test_an_index_that_is_not_the_bases_is_left_to_git(
@@ -139,3 +149,29 @@ def test_an_index_that_is_not_the_bases_is_left_to_git(
     commands = started(monkeypatch)
     assert capture.capture(other).new_objects is None
     assert commands == ["add", "write-tree"]
+
+
+@pytest.mark.parametrize(
+    ("attributes", "commands"),
+    [("gone ident\n", ["add"]), ("gone text eol=lf\n", ["ls-files"])],
+)
+def test_no_process_is_started_in_vain_where_attributes_change_files(
+    repo: Repository,
+    tmp_path: Path,
+    attributes: str,
+    commands: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    git = isolated_git(repo.root)
+    (repo.root / ".gitattributes").write_text(attributes)
+    git.run(["add", "-A"])
+    git.run(["commit", "-qm", "attributes"])
+    base = repo.commit("HEAD")
+    assert base is not None
+    made = workspace.create(repo.origin, base, tmp_path / "space", "task")
+    space = replace(made, tree=repo.tree(base))
+    (space.checkout / "folder/file").write_text("changed\n")
+    started_now = started(monkeypatch)
+    tree = capture.capture(space, is_read=False).tree
+    assert started_now == commands
+    assert tree == added(space)
