@@ -130,7 +130,7 @@ def _make_repository(repo: Path, case: Case, tasks: int, files: int) -> None:
     for number in range(files):
         (repo / f"T{number}").write_text("before\n")
     settings = {
-        "agent": {"command": ["sh", "-c", "echo after > $FANIN_TASK"]},
+        "agent": {"command": ["sh", "-c", "echo after $FANIN_TASK > $FANIN_TASK"]},
         "parallel": True,
         "schedule": case.schedule,
         "max_concurrent": case.slots,

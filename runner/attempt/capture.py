@@ -243,6 +243,10 @@ def _trees_of_small_base(
     data = index_data(workspace)
     if data is None or seen.unreadable or may_have_gitlinks(data):
         return None, _NO_TREES
+    # git would read a file that was empty, however large it is now
+    max_bytes = workspace.limits.max_bytes
+    if max_bytes is not None and (seen.size or 0) > max_bytes:
+        return None, _NO_TREES
     if not plain_changes.may_be_plain(workspace):
         return None, _NO_TREES
     files = index_trees.read_index(data, workspace.object_format)

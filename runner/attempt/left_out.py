@@ -87,7 +87,7 @@ def paths_to_add(git: Git) -> list[bytes]:
 
 def plain_paths_to_add(git: Git) -> list[bytes]:
     """The paths that git would add, where there are no submodules. One process lists
-    them, which may read files.
+    them, which may read files, as `git add` does.
     """
     return _unique(_paths(git.run(_CHANGED_OR_NEW)))
 

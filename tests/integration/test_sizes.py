@@ -187,7 +187,9 @@ def test_a_capture_ends_with_its_run_and_keeps_what_changed(
     real = shutil.which("git")
     programs = tmp_path / "programs"
     programs.mkdir()
-    captures = '*" add "*|*" diff-files "*'  # of a small checkout, of a large one
+    captures = (
+        '*" ls-files -z -m "*|*" diff-files "*'  # of a small checkout, a large one
+    )
     script = f'case "$*" in {captures}) kill -INT {os.getpid()}; exec sleep 600; esac\n'
     (programs / "git").write_text(f'#!/bin/sh\n{script}exec {real} "$@"\n')
     (programs / "git").chmod(0o755)

@@ -289,6 +289,17 @@ def test_the_limit_of_bytes_holds_for_plain_changes(space: Workspace) -> None:
     assert [each.path for each in captured.left_out] == ["file"]
 
 
+def test_git_reads_no_file_of_a_small_checkout_beyond_the_limit(
+    repo: Repository, space: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = CaptureLimits(max_bytes=1000)
+    limited = replace(small(repo, space, monkeypatch), limits=limits)
+    do(space.checkout, "truncate -s 10K empty; echo new >new")
+    monkeypatch.delattr(capture, "plain_paths_to_add")  # which may read files
+    captured = capture.capture(limited)
+    assert [each.path for each in captured.left_out] == ["empty"]
+
+
 def test_a_changed_copy_of_the_index_is_left_to_git(
     space: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
