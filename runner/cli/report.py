@@ -61,7 +61,10 @@ def print_end(
             continue
         if not _is_told(view, run):
             continue
-        line = masked(f"{view.task.id} {view.state}: {view.reason}")
+        # The view has no failure that does not count.
+        reason = view.reason or _failure_line(view, run)
+        end = f": {reason}" if reason else ""
+        line = masked(f"{view.task.id} {view.state}{end}")
         console.print(line, style=_COLOURS.get(view.state, "red"), markup=False)
         details = failure_details(run, view.task.id, own_branch=own_branch)
         for detail in details:
@@ -148,14 +151,23 @@ def _last_failure(view: TaskView, run: RunView) -> str:
     """Why the last attempt failed, which the branch may not record yet; "" if it did not,
     or not so that it counts.
     """
-    from runner.ui.shown_text import lines_of
-
     task = run.tasks.get(view.task.id)
     attempt = task.last if task else None
     if attempt is None or attempt.failure is None or not attempt.failure.counted:
         return ""
-    first = (lines_of(attempt.failure.message) or [attempt.failure.kind.value])[0]
+    first = _failure_line(view, run)
     return f"attempt {attempt.attempt} {attempt.failure.verb}: {first}"
+
+
+def _failure_line(view: TaskView, run: RunView) -> str:
+    """The first line of the last attempt's failure; "" if it has none."""
+    from runner.ui.shown_text import lines_of
+
+    task = run.tasks.get(view.task.id)
+    attempt = task.last if task else None
+    if attempt is None or attempt.failure is None:
+        return ""
+    return (lines_of(attempt.failure.message) or [attempt.failure.kind.value])[0]
 
 
 def print_usage(console: RunConsole, usage: UsageTotal | UsageReport) -> None:

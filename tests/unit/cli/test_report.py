@@ -67,6 +67,20 @@ def _attempted(run: RunView, task_id: str, state: AttemptState) -> AttemptView:
     return attempt
 
 
+def test_a_failure_that_does_not_count_is_the_reason_where_the_view_has_none(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = RunView()
+    for name in "AB":
+        _attempted(run, name, AttemptState.FAILED)
+    last = run.tasks["A"].attempts[-1]
+    last.failure = Failure(kind=FailureKind.NOT_READY, message="setup failed\nwhy")
+    print_end(RunConsole(), [_view("A", "ready"), _view("B", "ready")], run)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "A ready: setup failed"
+    assert "B ready" in lines
+
+
 def test_the_end_of_an_interrupted_run_names_what_failed_and_what_waits(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
