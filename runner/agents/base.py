@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from runner.core.manifest import BatchEntry
@@ -14,6 +14,8 @@ from runner.core.task import AgentSettings
 
 if TYPE_CHECKING:
     from runner.agents.process import Outcome
+
+_NONE: Mapping[str, str] = MappingProxyType({})
 
 
 class Costs(StrEnum):
@@ -29,8 +31,7 @@ class Costs(StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True)
-class Traits:
+class Traits(NamedTuple):
     """Static facts about an agent.
 
     program: the executable's name; empty if the settings give the command.
@@ -55,11 +56,11 @@ class Traits:
     keys: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
     variables: tuple[str, ...] = ()
-    aliases: Mapping[str, str] = field(default_factory=dict)
+    aliases: Mapping[str, str] = _NONE
     logins: tuple[str, ...] = ()
     state: tuple[str, ...] = ()
     steering: tuple[str, ...] = ()
-    homes: Mapping[str, str] = field(default_factory=dict)
+    homes: Mapping[str, str] = _NONE
     own_temporary: bool = False
     install: str = ""
     costs: Costs = Costs.UNKNOWN
@@ -109,8 +110,7 @@ class AttemptFolder(NamedTuple):
         return self.path / "home"
 
 
-@dataclass(frozen=True)
-class Invocation:
+class Invocation(NamedTuple):
     """The command of one attempt. Its standard input is the prompt file.
 
     argv: the command line.
@@ -119,12 +119,11 @@ class Invocation:
     """
 
     argv: Sequence[str]
-    env: Mapping[str, str] = field(default_factory=dict)
-    files: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = _NONE
+    files: Mapping[str, str] = _NONE
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(NamedTuple):
     """The agent's own account of an attempt: a failure or None, and its usage."""
 
     failure: Failure | None

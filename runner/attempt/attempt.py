@@ -190,7 +190,7 @@ def _with_question(
     counts = verdict.failure is None or verdict.failure.counted
     if not text or not counts or process_outcome.end_reason != "exited":
         return verdict
-    return replace(verdict, failure=question_failure(text, process_outcome))
+    return verdict._replace(failure=question_failure(text, process_outcome))
 
 
 def _judge(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.core import plan_paths, typed_paths
@@ -73,13 +72,13 @@ class CommitTree:
                 continue
 
 
-@dataclass
 class RecordingTree:
     """A tree that remembers everything that was read from it."""
 
-    tree: Tree
-    texts: dict[str, str | None] = field(default_factory=dict)
-    folders: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    def __init__(self, tree: Tree) -> None:
+        self.tree = tree
+        self.texts: dict[str, str | None] = {}
+        self.folders: dict[str, tuple[str, ...]] = {}
 
     def read(self, path: str) -> str | None:
         self.texts[path] = self.tree.read(path)

@@ -13,7 +13,6 @@ import os
 import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.core.errors import GitFailed
@@ -49,7 +48,6 @@ def _entry_pattern(id_length: int) -> re.Pattern[bytes]:
 _ENTRY = {length: _entry_pattern(length) for length in (20, 32)}
 
 
-@dataclass
 class _Edit:
     """The changes at one name, and below it.
 
@@ -58,11 +56,12 @@ class _Edit:
     below it, once that is written; None for an empty one.
     """
 
-    below: dict[bytes, _Edit] = field(default_factory=dict)
-    is_target: bool = False
-    entry: Entry | None = None
-    adds_below: bool = False
-    made: str | None = None
+    def __init__(self) -> None:
+        self.below: dict[bytes, _Edit] = {}
+        self.is_target = False
+        self.entry: Entry | None = None
+        self.adds_below = False
+        self.made: str | None = None
 
 
 class Tree(Mapping[bytes, Entry]):

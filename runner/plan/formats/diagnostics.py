@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from pydantic import ValidationError
@@ -24,7 +23,6 @@ MAX_QUOTED = 60  # characters of a line that a message quotes
 MAX_NAME = 40  # characters of a task's id that a message quotes
 
 
-@dataclass
 class Diagnostics:
     """Collects what a format reports: problems refuse the plan, notes do not.
 
@@ -36,15 +34,13 @@ class Diagnostics:
     the plan is a folder. Line indices count from 0, printed line numbers from 1.
     """
 
-    plan_path: str
-    file: str = ""
-    problems: list[Problem] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    left_out: list[LeftOut] = field(default_factory=list)
-    _left_out_ids: set[str] = field(default_factory=set)
-
-    def __post_init__(self) -> None:
-        self.file = self.file or self.plan_path
+    def __init__(self, plan_path: str, file: str = "") -> None:
+        self.plan_path = plan_path
+        self.file = file or plan_path
+        self.problems: list[Problem] = []
+        self.notes: list[str] = []
+        self.left_out: list[LeftOut] = []
+        self._left_out_ids: set[str] = set()
 
     def add_problem(
         self, line_index: int, what: str, remedy: str, file: str | None = None
