@@ -177,7 +177,6 @@ def _run(
     more_or_less: int,
 ) -> int:
     """Run the tasks; `more_or_less` is shown where it is 1 or -1."""
-    from runner.cli.report import print_end, print_time, print_usage
     from runner.core.errors import DecisionNeeded, Interrupted
     from runner.local.run import LocalRun
     from runner.local.unlanded_work import waiting_sentence
@@ -199,6 +198,9 @@ def _run(
         except (Interrupted, DecisionNeeded, KeyboardInterrupt):
             _print_interrupted(console, repo, settings, view.run, local_run.masked)
             raise
+    # Now, as no agent has to wait for it.
+    from runner.cli.report import print_end, print_time, print_usage
+
     views = task_views(ended.snapshot, settings)
     chosen = [each for each in views if each.task.id in ended.choice]
     exit_code = print_end(

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from runner.core.manifest import Manifest
 from runner.core.task import PlanSettings, TaskRules
-from runner.fan_in.commit_message import record_message
 from runner.local.journal import State
 from runner.plan.snapshot import Applied, Snapshot, read_snapshot, record_progress
 from runner.repo.repository import Repository
@@ -64,6 +63,7 @@ def commit_progress(
     Returns the commit; no branch moves. `subject` is what it is made for, "" for the
     failed attempts.
     """
+    from runner.fan_in.commit_message import record_message
     from runner.plan.changes import unrecorded_failures
 
     message = record_message(subject, unrecorded_failures(snapshot), run)

@@ -301,7 +301,8 @@ def test_the_first_agent_of_a_run_does_not_wait_for_what_merges_shows_or_deliver
     late |= {"attempt.earlier_work", "attempt.pooled_workspaces", "plan.changes"}
     late |= {"ui.attempt_text", "ui.markdown"}
     late |= {"agents.usage_limits", "agents.command_report", "delivery.choice"}
-    late |= {"sandbox.refusals"}
+    late |= {"sandbox.refusals", "cli.report"}
+    late |= {"fan_in.commit_message", "local.run_head"}
     assert not names & {f"runner.{name}" for name in late}
 
 
