@@ -84,7 +84,7 @@ class PooledWorkspaces:
 
     @property
     def setup_seconds(self) -> float:
-        """How long set-up took last."""
+        """As `WorkspacePool.setup_seconds`."""
         return self._new.setup_seconds
 
     @property

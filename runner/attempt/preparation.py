@@ -30,8 +30,8 @@ def most_ahead(
     """How many workspaces are worth preparing while verify runs on what they start from,
     for so many free slots.
 
-    `setup_seconds` is what set-up took last, and `is_large` whether a checkout alone takes
-    long. `others_work`: the run does more than verify, which this would slow down.
+    `setup_seconds` is what set-up took at its fastest, and `is_large` whether a checkout
+    alone takes long. `others_work`: the run does more than verify, which this would slow down.
     """
     if setup_seconds >= SLOW_SETUP:
         return free

@@ -69,7 +69,8 @@ class WorkspacePool:
         # those in use that may be spares later, by their folders
         self._lent: dict[Path, NewCheckout] = {}
         self._since: dict[Path, float] = {}  # when attempts got theirs
-        self.setup_seconds = 0.0  # that set-up took last, to which others look
+        # That set-up took at its fastest: beside other work a short one takes long, too.
+        self.setup_seconds = 0.0
         self._checkout_time = 0.0  # seconds that the last one took an attempt
         self._files = 0  # that the last one had
         self._background_lock = threading.Lock()
@@ -173,7 +174,8 @@ class WorkspacePool:
         with self._lock:
             since = self._since.pop(folder, None)
             if since is not None:
-                self.setup_seconds = time.monotonic() - since
+                took = time.monotonic() - since
+                self.setup_seconds = min(took, self.setup_seconds or took)
 
     def release(self, folder: Path) -> None:
         """Make a spare of a workspace, or remove it, in the background."""

@@ -9,6 +9,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -154,6 +155,23 @@ def test_pools_with_the_same_scratch_folder_leave_each_other_their_spares(
         for each in (pool, other):
             [spare] = each._spares
             assert files(spare)["README.md"] == "hello\n"
+
+
+def test_set_up_takes_as_long_as_at_its_fastest(
+    pool: WorkspacePool,
+    project: Project,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    base = project.git("rev-parse", "HEAD")
+    for took in (3.0, 0.5, 9.0):  # the last beside other work
+        space = pool.acquire(base, tmp_path / "scratch" / f"{took}", BRANCH)
+        pool._since[space.folder] = 0.0
+        clock = SimpleNamespace(monotonic=lambda took=took: took)
+        with monkeypatch.context() as patched:
+            patched.setattr(workspace_pool, "time", clock)
+            pool.ready(space.folder, space)
+    assert pool.setup_seconds == 0.5
 
 
 def test_a_spare_that_cannot_be_moved_is_replaced_by_a_new_workspace(
