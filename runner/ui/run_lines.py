@@ -210,9 +210,11 @@ def _refused(event: ResultRefused, view: RunView) -> EventLines:
     kept = f"its work is kept at {one_line(event.kept or '')}"
     if failure.kind in _SHOWN_AT_MERGE and not _failed_by_itself(event, view):
         first, *more = _reason(failure)
-        suffix = Span(f"  {kept}", "dim") if event.kept else ""
+        suffix = Span(f"  {kept}", "dim") if event.kept and not more else ""
         line = Line.of("  ", Span("✘", "red"), f" {task} not merged: {first}", suffix)
-        return EventLines((line, *more_lines(more)), Verbosity.QUIET)
+        # A reason of several lines is read to its end first.
+        last = [Line.of(Span(f"    {kept}", "dim"))] if event.kept and more else []
+        return EventLines((line, *more_lines(more), *last), Verbosity.QUIET)
     # The line of its attempt's end has the rest.
     if not event.kept:
         return _NOTHING

@@ -202,6 +202,15 @@ def test_no_text_of_a_plan_or_an_agent_acts_on_the_terminal() -> None:
             ["  ✘ A not merged: conflict  its work is kept at refs/fanin/kept/1"],
         ),
         (
+            refused(FailureKind.SCOPE, "two may not:\n- a\n- b", kept="refs/1"),
+            [
+                "  ✘ A not merged: two may not:",
+                "    - a",
+                "    - b",
+                "    its work is kept at refs/1",
+            ],
+        ),
+        (
             # its attempt's end has said why
             refused(FailureKind.AGENT_ERROR, "status 1", kept="refs/fanin/kept/1"),
             ["  ✘ A: its work is kept at refs/fanin/kept/1"],
