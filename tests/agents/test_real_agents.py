@@ -121,8 +121,8 @@ def test_a_model_that_is_overloaded_costs_no_attempt(lab: Lab) -> None:
 def test_an_agent_that_thinks_for_longer_than_idle_timeout_is_not_idle(
     lab: Lab,
 ) -> None:
-    lab.agent["idle_timeout"] = idle_timeout = 8
-    thinks = {"id": "thinks", "script": {"think": 10}, "allow_empty": True}
+    lab.agent["idle_timeout"] = idle_timeout = 16
+    thinks = {"id": "thinks", "script": {"think": 20}, "allow_empty": True}
     lab.plan([thinks, {"id": "hangs", "script": {"hang": 60}}])
     ran = lab.run("run")
     records = lab.project.records()
