@@ -31,6 +31,7 @@ from typing import IO, BinaryIO, Literal, NamedTuple
 
 from runner.agents import supervisor
 from runner.agents.stream import Stream
+from runner.core import terminal_signals
 from runner.core.errors import NotStarted
 from runner.core.message_text import without_sequences
 from runner.policy.masking import Masker
@@ -340,7 +341,9 @@ def _start_supervisor(
     command += [sys.executable, "-I", "-S", supervisor.__file__]
     command += map(str, (request.fileno(), parent, GRACE, reported))
     try:
-        child = _popen(command, cwd, supervisor_env, streams, passed)
+        # the supervisor gives the program a mask of its own
+        with terminal_signals.blocked():
+            child = _popen(command, cwd, supervisor_env, streams, passed)
     except BaseException:
         os.close(report)
         os.close(information)

@@ -18,6 +18,7 @@ from subprocess import DEVNULL, PIPE, Popen, TimeoutExpired
 from typing import IO, BinaryIO, NamedTuple, cast
 from weakref import WeakSet
 
+from runner.core import terminal_signals
 from runner.core.errors import EnvironmentBroken, GitFailed, GitStopped, UsageProblem
 
 # The user's own configuration holds, except for what would change a result, run a
@@ -242,16 +243,17 @@ class Git:
         settings = [part for setting in self.config for part in ("-c", setting)]
         whole_env = {**_inherited(os.environ), **env}
         try:
-            return Popen(
-                # -C, because fanin's own folder may be gone
-                [_program(whole_env), "-C", str(self.cwd), *settings, *argv],
-                stdin=DEVNULL if stdin is None else stdin,
-                stdout=PIPE,
-                stderr=PIPE,
-                env=whole_env,
-                # Ctrl-C is fanin's to handle: work must not be lost half-way
-                start_new_session=True,
-            )
+            with terminal_signals.blocked():
+                return Popen(
+                    # -C, because fanin's own folder may be gone
+                    [_program(whole_env), "-C", str(self.cwd), *settings, *argv],
+                    stdin=DEVNULL if stdin is None else stdin,
+                    stdout=PIPE,
+                    stderr=PIPE,
+                    env=whole_env,
+                    # Ctrl-C is fanin's to handle: work must not be lost half-way
+                    start_new_session=True,
+                )
         except FileNotFoundError:
             _found_on.cache_clear()
             raise _no_git() from None
