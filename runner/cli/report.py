@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from runner.core.errors import EXIT_DONE, EXIT_TASKS_FAILED
 
 if TYPE_CHECKING:
+    from runner.config.settings import Settings
     from runner.core.events import UsageReport
     from runner.core.run_view import RunView
     from runner.plan.snapshot import Snapshot
@@ -181,15 +182,20 @@ def print_usage(console: RunConsole, usage: UsageTotal | UsageReport) -> None:
         console.print(total.describe(), markup=False)
 
 
-def print_time(console: RunConsole, snapshot: Snapshot, run: RunView) -> None:
+def print_time(
+    console: RunConsole, snapshot: Snapshot, run: RunView, settings: Settings
+) -> None:
     """Print how long the run took, and how long it would have taken otherwise."""
-    from runner.ui.run_summary import seconds_of_task, time_line
+    from runner.ui.run_summary import pooled_gain, seconds_of_task, time_line
 
     heights = snapshot.graph.heights(lambda task: seconds_of_task(run, task.id))
     chain = max(heights.values(), default=0.0)
     if line := time_line(run, chain, time.time()):
         console.print(line, markup=False)
-    if gain := _rolling_gain(snapshot, run):
+    gains = [_rolling_gain(snapshot, run)]
+    if settings.setup and settings.workspace == "fresh":
+        gains.append(pooled_gain(run))
+    for gain in filter(None, gains):
         console.print(gain, markup=False)
 
 

@@ -211,7 +211,7 @@ def _run(
         own_branch=settings.own_branch,
     )
     print_usage(console, ended.usage)
-    print_time(console, ended.snapshot, view.run)
+    print_time(console, ended.snapshot, view.run, settings)
     for sentence in ended.for_person.sentences:
         _print_warning(console, local_run.masked(sentence))
     if ended.for_person and exit_code == EXIT_DONE:
@@ -252,7 +252,7 @@ def _print_interrupted(
         views = with_unlanded(task_views(snapshot, settings), run)
         print_end(console, views, run, masked, own_branch=settings.own_branch)
         print_usage(console, run.usage)
-        print_time(console, snapshot, run)
+        print_time(console, snapshot, run, settings)
         if waiting is not None:
             sentence = waiting_sentence(waiting, repo.current_branch())
             _print_warning(console, masked(sentence))

@@ -77,6 +77,7 @@ class AttemptView:
     """One attempt of a task. Times are seconds since 1970, None if they are unknown.
 
     `phase` is what it is doing while it runs, `usage` the agent's own report.
+    `preparing` is how many of its seconds were over before its agent began.
     `own_failure` is how the attempt itself failed, `failure` also how its work was
     refused later. `kept` is
     the ref that keeps work which did not land, `commit` the one on the branch that has
@@ -92,6 +93,7 @@ class AttemptView:
     phase: str = ""
     started: float | None = None
     seconds: float | None = None
+    preparing: float = 0.0
     last_line: str = ""
     usage: Usage = field(default_factory=Usage)
     own_failure: Failure | None = None
@@ -189,7 +191,7 @@ class RunView:
             case AttemptStarted():
                 self._begin(event)
             case PhaseChanged():
-                self._attempt(event).phase = event.phase
+                self._change_phase(event)
             case AttemptEnded():
                 self._finish(event)
             case ResultMerged():
@@ -356,6 +358,12 @@ class RunView:
         attempt.slot, attempt.log = event.slot, event.log
         attempt.state = AttemptState.RUNNING
         self.running[event.batch, event.task] = attempt
+
+    def _change_phase(self, event: PhaseChanged) -> None:
+        attempt = self._attempt(event)
+        attempt.phase = event.phase
+        if event.phase == "working":
+            attempt.preparing = attempt.elapsed(self.time)
 
     def _hear(self, event: AgentOutput) -> None:
         attempt = self._attempt(event)

@@ -31,6 +31,8 @@ from runner.ui.shown_text import Line, Span, lines_of, one_line
 
 _MAX_IDS = 12  # of the tasks that one line names
 _MAX_LOG_LINES = 3  # of a failed attempt, as it fails; the end of the run has more
+# The least time before its agent that is told: in seconds, and as a part of the attempt.
+_MIN_PREPARING_SECONDS, _MIN_PREPARING_PART = 1.0, 0.1
 # Decided only when results are merged; every other failure was shown with its attempt.
 _SHOWN_AT_MERGE = {
     FailureKind.CONFLICT,
@@ -77,7 +79,7 @@ def event_lines(event: RunEvent, view: RunView) -> EventLines:
             line = Line.of(task, one_line(event.last_line))
             return EventLines((line,), Verbosity.VERBOSE)
         case AttemptEnded():
-            return _attempt_ended(event)
+            return _attempt_ended(event, view)
         case ResultRefused():
             return _refused(event, view)
     return _lines_of_run(event, view)
@@ -127,9 +129,10 @@ def _attempt_started(event: AttemptStarted) -> Line:
     )
 
 
-def _attempt_ended(event: AttemptEnded) -> EventLines:
+def _attempt_ended(event: AttemptEnded, view: RunView) -> EventLines:
     task, failure = one_line(event.task), event.failure
-    seconds = Span(f"  {event.seconds:.1f} s{_spent(event.usage)}", "dim")
+    time = f"{event.seconds:.1f} s{_preparing(event, view)}"
+    seconds = Span(f"  {time}{_spent(event.usage)}", "dim")
     if failure is None:
         # Its work may still be refused, so this is no success yet.
         return EventLines(
@@ -163,6 +166,15 @@ def _attempt_ended(event: AttemptEnded) -> EventLines:
         (line, *more_lines(more), *log_lines(failure, _MAX_LOG_LINES)),
         Verbosity.QUIET,
     )
+
+
+def _preparing(event: AttemptEnded, view: RunView) -> str:
+    """How much of an attempt's time its agent has not had, if that is worth a word."""
+    task = view.tasks.get(event.task)
+    seconds = task.last.preparing if task is not None and task.last is not None else 0.0
+    if seconds < max(_MIN_PREPARING_SECONDS, _MIN_PREPARING_PART * event.seconds):
+        return ""
+    return f" (preparing {seconds:.1f} s)"
 
 
 def _verify_started(event: VerifyStarted) -> EventLines:

@@ -7,6 +7,7 @@ from typing import Literal
 import pytest
 
 from runner.cli.report import print_end, print_time, with_unlanded
+from runner.config.settings import Settings
 from runner.core.events import PlannedTask, RunStarted
 from runner.core.result import Failure, FailureKind
 from runner.core.run_view import AttemptState, AttemptView, RunView, TaskRun
@@ -52,7 +53,7 @@ def test_the_end_says_what_rolling_would_have_saved(
             name, 1, "b", state=AttemptState.LANDED, seconds=minutes * 60.0
         )
         run.tasks[name] = TaskRun(name, attempts=[attempt])
-    print_time(RunConsole(), after, run)
+    print_time(RunConsole(), after, run, Settings())
     line = "rolling: about 29 min instead of 43"
     assert (line in capsys.readouterr().out.splitlines()) is is_told
 

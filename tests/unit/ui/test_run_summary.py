@@ -7,13 +7,19 @@ import pytest
 from runner.core.events import (
     AttemptEnded,
     AttemptStarted,
+    PhaseChanged,
     ResultRefused,
     RunEvent,
     RunStarted,
 )
 from runner.core.result import Failure, FailureKind
 from runner.core.run_view import RunView, fold, instant
-from runner.ui.run_summary import failure_details, seconds_of_task, time_line
+from runner.ui.run_summary import (
+    failure_details,
+    pooled_gain,
+    seconds_of_task,
+    time_line,
+)
 
 START = "2026-01-01T00:00:00.000Z"
 FAILURE = Failure(
@@ -23,9 +29,15 @@ FAILURE = Failure(
 )
 
 
-def view(*events: RunEvent) -> RunView:
+def view(*events: RunEvent, slots: int = 3) -> RunView:
     start = RunStarted(
-        time=START, run="r", branch="main", plan="p", tasks=2, schedule="batch"
+        time=START,
+        run="r",
+        branch="main",
+        plan="p",
+        tasks=2,
+        schedule="batch",
+        max_concurrent=slots,
     )
     return fold([start, *events])
 
@@ -123,3 +135,29 @@ def test_the_time_stands_beside_one_task_at_a_time_and_the_longest_chain() -> No
     text = "time: 50 s; one task at a time 2 min, longest chain 45 s"
     assert time_line(run, 45, now) == text
     assert time_line(view(), 0, now) == ""
+
+
+def prepared(task: str, begins: int, minutes: int, in_all: int) -> list[RunEvent]:
+    """An attempt of so many minutes, the first `minutes` of which prepare its checkout."""
+    times = [f"2026-01-01T00:{begins + more:02}:00.000Z" for more in (0, minutes)]
+    ids = {"batch": "b", "task": task, "attempt": 1}
+    return [
+        AttemptStarted(**ids, time=times[0], title="", agent="a"),
+        PhaseChanged(**ids, time=times[1], phase="working"),
+        AttemptEnded(**ids, title="", seconds=in_all * 60.0, failure=None),
+    ]
+
+
+def test_pooled_workspaces_are_prepared_once_for_each_that_is_in_use_at_once() -> None:
+    events = [*prepared("A", 0, 1, 4), *prepared("B", 0, 2, 4), *prepared("C", 4, 3, 9)]
+    told = "pooled workspaces: preparing about 3 min instead of 6"
+    assert pooled_gain(view(*events, slots=2)) == told
+    assert pooled_gain(view(*events, slots=3)) is None
+
+
+@pytest.mark.parametrize(("in_all", "is_told"), [(19, True), (21, False)])
+def test_what_pooled_workspaces_save_is_told_if_it_is_a_tenth_of_the_agents_time(
+    in_all: int, is_told: bool
+) -> None:
+    run = view(*prepared("A", 0, 1, 1), *prepared("B", 1, 2, in_all), slots=1)
+    assert (pooled_gain(run) is not None) is is_told

@@ -161,6 +161,31 @@ def test_no_text_of_a_plan_or_an_agent_acts_on_the_terminal() -> None:
 
 
 @pytest.mark.parametrize(
+    ("prepared", "told"),
+    [(0.9, ""), (1.0, " (preparing 1.0 s)"), (1.2, " (preparing 1.2 s)")],
+)
+@pytest.mark.parametrize(
+    ("failure", "text"),
+    [
+        (None, "  • A  agent finished  1.2 s"),
+        (Failure(kind=FailureKind.AGENT_ERROR, message="red"), "  ✘ A  red  1.2 s"),
+    ],
+)
+def test_the_end_of_an_attempt_says_what_of_its_time_came_before_its_agent(
+    prepared: float, told: str, failure: Failure | None, text: str
+) -> None:
+    begun = started().model_copy(update={"time": "2026-01-01T00:00:00.000Z"})
+    working = PhaseChanged(
+        time=f"2026-01-01T00:00:{prepared:06.3f}Z",
+        batch="r.1",
+        task="A",
+        attempt=1,
+        phase="working",
+    )
+    assert shown(begun, working, ended(failure))[1:] == [text + told]
+
+
+@pytest.mark.parametrize(
     ("event", "lines"),
     [
         (started(), ["  ▶ A  do it"]),
