@@ -13,7 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from runner.agents.process import STDOUT_LIMIT, TAIL_LIMIT, Outcome
+from runner.agents.process import Outcome
+from runner.agents.recorder import STDOUT_LIMIT, TAIL_LIMIT
 from runner.core.result import (
     MAX_COST_USD,
     MAX_LOG_TAIL,

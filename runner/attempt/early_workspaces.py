@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from runner.agents import process
+from runner.agents.cookie import new_cookie
 from runner.attempt import file_stamps, preparation
 from runner.attempt.capture import record_preparation
 from runner.attempt.checkout_extras import with_extras, with_included
@@ -191,7 +191,7 @@ class EarlyWorkspace:
 
     def _set_up(self, setup: SetupCommand, space: Workspace) -> None:
         # where the next run looks for processes that outlived a crash
-        cookie = process.new_cookie()
+        cookie = new_cookie()
         (self._records / "cookie").write_text(cookie)
         context = self._context
         failure = run_setup(

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from runner.agents import process
+from runner.agents.cookie import new_cookie
 from runner.agents.outcome import process_failure
 from runner.attempt import preparation
 from runner.attempt.checkout_extras import with_extras, with_included
@@ -211,7 +212,7 @@ def is_of_setup(failure: Failure) -> bool:
 
 def _written_cookie(folder: Path) -> str:
     """A new cookie, where the next run looks for processes that outlived a crash."""
-    cookie = process.new_cookie()
+    cookie = new_cookie()
     (folder / "cookie").write_text(cookie)
     return cookie
 

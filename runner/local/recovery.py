@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runner.agents import process
+from runner.agents.cookie import kill_by_cookie
 from runner.core import result_folder
 from runner.core.errors import InvalidInput
 from runner.core.folders import remove_folder
@@ -94,7 +94,7 @@ def _end_processes(context: RunContext, state: State) -> None:
             if attempt.cookie:
                 cookies.append(attempt.cookie)
     for cookie in cookies:
-        process.kill_by_cookie(cookie)
+        kill_by_cookie(cookie)
     # The journal is a file that anyone may edit: remove no folder but one of ours.
     if scratch is not None and scratch.name.startswith(SCRATCH_PREFIX):
         remove_folder(scratch)

@@ -184,7 +184,7 @@ def test_environment_is_an_allow_list(
 def test_time_limit_ends_an_agent_that_ignores_sigterm_and_its_daemons(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runner.agents.process.GRACE", 0.2)
+    monkeypatch.setattr("runner.agents.program.GRACE", 0.2)
     seconds = own_seconds()
     record = only(project, f"daemon {seconds}", "stubborn", timeout=1)
     assert record["error"]["kind"] == "timeout"  # type: ignore[index]
@@ -205,7 +205,7 @@ def test_daemon_that_holds_the_output_open_does_not_hold_the_run(
 def test_log_is_bounded_and_keeps_its_end(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runner.agents.process.LOG_LIMIT", 100_000)
+    monkeypatch.setattr("runner.agents.recorder.LOG_LIMIT", 100_000)
     only(project, "spam 5000000", "print the-very-end", "write a: a")
     (log,) = (project.root / ".git" / "fanin" / "runs").glob("*/1/000/agent.log")
     assert 100_000 < log.stat().st_size < 300_000

@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from runner.agents import process
+from runner.agents.cookie import COOKIE, kill_by_cookie
 from runner.policy.redaction import Secrets
 from tests.integration.test_hostile import beside_good
 from tests.support.crashes import ROOT
@@ -43,15 +44,15 @@ open("a", "w").write("x")
 @pytest.mark.parametrize("torn", ["", "a", "0123456789abcdef"])
 def test_cookie_torn_by_a_crash_ends_nobody(torn: str) -> None:
     other = subprocess.Popen(
-        ["sleep", "60"], env={"PATH": "/usr/bin:/bin", process.COOKIE: f"{torn:0<32}"}
+        ["sleep", "60"], env={"PATH": "/usr/bin:/bin", COOKIE: f"{torn:0<32}"}
     )
     try:
         # empty in the middle of exec
         while not Path(f"/proc/{other.pid}/environ").read_bytes():
             time.sleep(0.01)
-        process.kill_by_cookie(torn)
+        kill_by_cookie(torn)
         assert other.poll() is None
-        process.kill_by_cookie(f"{torn:0<32}")
+        kill_by_cookie(f"{torn:0<32}")
         assert other.wait(10) == -9
     finally:
         other.kill()
@@ -173,7 +174,7 @@ def test_a_program_is_given_its_environment_and_nothing_else(tmp_path: Path) -> 
     names = {
         line.split("=")[0] for line in (tmp_path / "agent.log").read_text().split()
     }
-    assert names - {"PWD", "SHLVL", "_", "OLDPWD"} == {"PATH", process.COOKIE}
+    assert names - {"PWD", "SHLVL", "_", "OLDPWD"} == {"PATH", COOKIE}
 
 
 def test_a_process_that_is_found_in_the_middle_of_exec_is_ended(tmp_path: Path) -> None:
@@ -181,10 +182,10 @@ def test_a_process_that_is_found_in_the_middle_of_exec_is_ended(tmp_path: Path) 
     cookie = "f" * 32
     again = tmp_path / "again"
     again.write_text('exec sh "$0"\n')
-    env = {"PATH": os.environ["PATH"], process.COOKIE: cookie}
+    env = {"PATH": os.environ["PATH"], COOKIE: cookie}
     started = [subprocess.Popen(["sh", str(again)], env=env) for _ in range(8)]
     try:
-        process.kill_by_cookie(cookie)
+        kill_by_cookie(cookie)
         for each in started:
             assert each.wait(10) == -9
     finally:

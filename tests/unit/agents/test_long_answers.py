@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from runner import agents
-from runner.agents import outcome, process
+from runner.agents import outcome, process, recorder
 from runner.agents.base import AttemptFolder
 from runner.agents.process import EndReason, Outcome
 from runner.policy.redaction import Secrets
@@ -27,10 +27,10 @@ sys.stdout.write('{"type": "result", "result": "done"}\\n')
 
 @pytest.fixture(autouse=True)
 def _small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (process, outcome):
+    for module in (recorder, outcome):
         monkeypatch.setattr(module, "STDOUT_LIMIT", LIMIT)
-    monkeypatch.setattr(process, "_FREED_AT_ONCE", MIB // 4)
-    monkeypatch.setattr(process, "LOG_LIMIT", MIB)
+    monkeypatch.setattr(recorder, "_FREED_AT_ONCE", MIB // 4)
+    monkeypatch.setattr(recorder, "LOG_LIMIT", MIB)
 
 
 def run(folder: Path) -> Outcome:
@@ -66,8 +66,8 @@ def test_a_program_that_prints_without_end_is_not_stopped_and_fills_no_disk(
 def test_where_a_file_cannot_be_freed_a_program_is_stopped_before_the_disk_is_full(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "_punch_hole", lambda _file, _length: False)
-    monkeypatch.setattr(process, "_FLOOD_LIMIT", 4 * MIB)
+    monkeypatch.setattr(recorder, "_punch_hole", lambda _file, _length: False)
+    monkeypatch.setattr(recorder, "_FLOOD_LIMIT", 4 * MIB)
     monkeypatch.setattr(
         sys.modules[__name__], "PRINT", PRINT + "import time; time.sleep(60)"
     )
@@ -116,12 +116,12 @@ def test_a_key_that_is_torn_where_output_is_left_out_is_in_no_log(
         (tmp_path / "stdout").open("r+b") as stdout,
         os.fdopen(reader, "rb") as pipe,
     ):
-        recorder = process._Recorder(
+        copied = recorder.Recorder(
             log, pipe, stdout, None, None, Secrets({key.decode(): "KEY"})
         )
-        while recorder.pump(0):
+        while copied.pump(0):
             pass
-        recorder.finish()
+        copied.finish()
     logged = (tmp_path / "log").read_bytes()
     # What was kept of standard output begins in the middle of a key.
     assert key[10:] in printed[-LIMIT:].partition(b"\n")[0]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.agents import process
+from runner.agents import cookie, process
 
 SECONDS = 1.2
 SLEEP = f"import time; time.sleep({SECONDS})"
@@ -90,7 +90,7 @@ def test_a_program_that_runs_is_not_taken_for_one_that_is_starting(
         while not (started.exists() and process._running):
             time.sleep(0.01)
         supervisors = {child.pid for child in process._running}
-        starting = process._search(b"a needle").without_environment
+        starting = cookie._search(b"a needle").without_environment
         cancel.set()
     assert supervisors
     assert supervisors.isdisjoint(starting)
