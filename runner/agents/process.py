@@ -1,4 +1,4 @@
-"""Starts agents and other foreign programs: the only module that does.
+"""Runs agents and other foreign programs: the only module that does.
 
 A program gets an argv list, an allow-listed environment, a bounded log and a time
 limit. At the end its whole process group is killed. On Linux, so is everything else that

@@ -12,7 +12,7 @@ from runner.core.errors import InvalidInput, UsageProblem
 if TYPE_CHECKING:
     from runner.config.settings import FlagValue, Settings
     from runner.core.task import AgentSettings
-    from runner.local.journal import WaitingWork
+    from runner.local.journal_state import WaitingWork
     from runner.plan.snapshot import Snapshot
     from runner.plan.view import TaskView
     from runner.repo.repository import Repository

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from runner.core.reports import DeliveryRow, RunRow
     from runner.local.delivered import Delivered
     from runner.local.event_reader import EventReader
-    from runner.local.journal import Journal, WaitingWork
+    from runner.local.journal import Journal
+    from runner.local.journal_state import WaitingWork
     from runner.local.run_history import PastRun, RunHistory
     from runner.plan.snapshot import Snapshot
     from runner.plan.view import TaskView

@@ -23,7 +23,8 @@ from runner.core.outside_changes import OutsideChange, RunningAttempt, sentence
 from runner.local import checkout_changes, doubt
 from runner.local.checkout_changes import BRANCHES, RefMove
 from runner.local.doubt import OutsideWork
-from runner.local.journal import Doubt, Journal
+from runner.local.journal import Journal
+from runner.local.journal_state import Doubt
 from runner.local.observer import MaskingObserver
 from runner.repo import checkout_state, work_tree
 from runner.repo.checkout_state import CheckoutFiles, CheckoutState, Part, Stamps

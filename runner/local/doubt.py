@@ -15,7 +15,8 @@ from runner.core.manifest import Manifest
 from runner.core.outside_changes import commit_text
 from runner.core.result import Failure, FailureKind
 from runner.local.checkout_changes import outside_commit
-from runner.local.journal import Doubt, Journal
+from runner.local.journal import Journal
+from runner.local.journal_state import Doubt
 from runner.policy import globs
 from runner.policy.change import Change
 from runner.repo import checkout_state

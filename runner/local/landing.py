@@ -27,7 +27,8 @@ from runner.core.events import CommitLanded
 from runner.core.result import Failure, FailureKind
 from runner.fan_in import merge_events
 from runner.local.checkout_watch import CheckoutWatch
-from runner.local.journal import Journal, WaitingWork
+from runner.local.journal import Journal
+from runner.local.journal_state import WaitingWork
 from runner.local.known_secrets import known_secrets
 from runner.local.result_seals import ResultSeals
 from runner.local.unlanded_work import has_unlanded_work

@@ -17,7 +17,7 @@ from runner.local.unrecorded import recorded_event
 if TYPE_CHECKING:
     from runner.local.account import RunAccount
     from runner.local.context import RunContext
-    from runner.local.journal import State
+    from runner.local.journal_state import State
 
 
 def recover(context: RunContext, account: RunAccount) -> None:

@@ -31,7 +31,8 @@ from runner.plan.requests import (
 from runner.repo import work_tree
 
 if TYPE_CHECKING:
-    from runner.local.journal import Journal, State
+    from runner.local.journal import Journal
+    from runner.local.journal_state import State
     from runner.plan.snapshot import Snapshot
     from runner.repo.landing import Landing
     from runner.repo.repository import Repository

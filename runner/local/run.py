@@ -41,7 +41,8 @@ from runner.local.attempts import AttemptRunner, RunTask
 from runner.local.base_verify import BaseVerify, base_verified
 from runner.local.batches import BatchSchedule
 from runner.local.context import RunContext
-from runner.local.journal import Journal, WaitingWork
+from runner.local.journal import Journal
+from runner.local.journal_state import WaitingWork
 from runner.local.landing import BranchLander
 from runner.local.observer import MaskingObserver
 from runner.local.preparation import (

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from runner.local.journal import Journal, WaitingWork
+    from runner.local.journal import Journal
+    from runner.local.journal_state import WaitingWork
     from runner.repo.repository import Repository
 
 

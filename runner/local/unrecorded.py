@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from runner.core.manifest import Manifest
 from runner.core.task import PlanSettings, TaskRules
-from runner.local.journal import State
+from runner.local.journal_state import State
 from runner.plan.snapshot import Applied, Snapshot, read_snapshot, record_progress
 from runner.repo.repository import Repository
 

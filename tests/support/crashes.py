@@ -26,7 +26,8 @@ from typing import Any
 
 from runner.core.task import PlanSettings
 from runner.fan_in import landing_record
-from runner.local.journal import Journal, State, WaitingWork
+from runner.local.journal import Journal
+from runner.local.journal_state import State, WaitingWork
 from runner.local.run import LocalRun
 from runner.plan.requests import SkipRequest
 from tests.support.project import Project

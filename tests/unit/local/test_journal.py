@@ -16,7 +16,9 @@ import pytest
 from runner.core.errors import EnvironmentBroken, UsageProblem
 from runner.core.task import PlanSettings
 from runner.local import journal as journal_module
-from runner.local.journal import Journal, State, Unrecorded, WaitingWork
+from runner.local import journal_state
+from runner.local.journal import Journal
+from runner.local.journal_state import State, Unrecorded, WaitingWork
 from runner.plan.changes import ChangeSet, parse_changes
 from runner.repo.landing import Landing
 from runner.schedule.limit_waits import LimitWaits, UsageLimit
@@ -641,7 +643,7 @@ def test_only_events_that_are_new_are_read(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[bytes] = []
-    after = journal_module._after
+    after = journal_state.state_after
 
     def noted(state: State, data: bytes) -> State:
         read.append(data)
@@ -649,7 +651,7 @@ def test_only_events_that_are_new_are_read(
 
     journal.record_all([RUN])
     before = journal.state()
-    monkeypatch.setattr(journal_module, "_after", noted)
+    monkeypatch.setattr(journal_module, "state_after", noted)
     journal.record("batch", run="r1", round=1)
     # as another process that is about to write a line
     with journal.path.open("ab") as file:
