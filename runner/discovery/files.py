@@ -23,7 +23,7 @@ class Files(Protocol):
     def __contains__(self, path: object) -> bool: ...
 
     def below(self, folder: str) -> list[str]:
-        """The sorted paths below the folder."""
+        """The sorted paths below the folder; "" is the root."""
         ...
 
     def read(self, path: str) -> str:
@@ -51,7 +51,8 @@ class DiskFiles:
         return path in self.paths
 
     def below(self, folder: str) -> list[str]:
-        return sorted(path for path in self.paths if path.startswith(f"{folder}/"))
+        start = f"{folder}/" if folder else ""
+        return sorted(path for path in self.paths if path.startswith(start))
 
     def read(self, path: str) -> str:
         if path not in self.paths:

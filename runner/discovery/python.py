@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 from runner.discovery.files import (
@@ -56,6 +58,10 @@ _TEST_RUNNERS = ("pytest", "py.test", "unittest", "trial", "stestr", "nose2", "z
 # tox's `{env:NAME:default}`, and what a variable may be without being read by the shell
 _TOX_DEFAULT = re.compile(r"\{env:\w+:([^{}]*)\}")
 _TOX_VARIABLE = re.compile(r"([A-Za-z_]\w*)\s*=\s*((?:\$PWD)?[\w./:,+@%=-]*)")
+# A test in a folder for tests of a package, such as `src/package/part/tests/test_a.py`.
+_TEST_OF_PACKAGE = re.compile(r"((?:src/)?[^/]+)/(?:.*/)?tests?/(?:.*/)?test_\w+\.py")
+# What only pytest runs: unittest knows no functions.
+_OF_PYTEST = re.compile(r"^(?:import pytest|from pytest|def test_)", re.MULTILINE)
 _PLAIN_REQUIREMENT = re.compile(r"[A-Za-z0-9][\w.\-\[\],<>=!~ ]*")
 
 
@@ -120,6 +126,7 @@ class _Project:
             or self._of_stestr()
             or self._of_nox()
             or self._of_folder()
+            or self._of_packages()
             or self._of_unknown_tox()
         )
 
@@ -213,14 +220,31 @@ class _Project:
             tests = [path for path in names if re.search(r"(^|/)test_\w+\.py$", path)]
             if not tests:
                 continue
-            uses_pytest = any(
-                "import pytest" in self.files.read(path) for path in tests
-            )
-            if uses_pytest:
-                return Found(f"pytest {folder}", folder, "imports pytest")
+            if self._are_for_pytest(tests):
+                return Found(f"pytest {folder}", folder, "holds tests for pytest")
             command = f"unittest discover -s {folder} -t ."
             return Found(command, folder, "holds tests", is_sure=False)
         return None
+
+    def _of_packages(self) -> Found | None:
+        tests: dict[str, list[str]] = {}
+        for path in self.files.below(""):
+            match = _TEST_OF_PACKAGE.fullmatch(path)
+            if match and f"{match[1]}/__init__.py" in self.files:
+                tests.setdefault(match[1], []).append(path)
+        if not tests:
+            return None
+        packages = [shlex.quote(package) for package in tests]
+        if self._are_for_pytest(chain.from_iterable(tests.values())):
+            what = "holds tests for pytest"
+            return Found(f"pytest {' '.join(packages)}", packages[0], what)
+        # It takes one folder, and the one that its packages are imported from.
+        folder = "src" if packages[0].startswith("src/") else "."
+        command = f"unittest discover -s {packages[0]} -t {folder}"
+        return Found(command, packages[0], "holds tests", is_sure=False)
+
+    def _are_for_pytest(self, paths: Iterable[str]) -> bool:
+        return any(_OF_PYTEST.search(self.files.read(path)) for path in paths)
 
     # -- set-up --
 

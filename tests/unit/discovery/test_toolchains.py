@@ -21,7 +21,8 @@ class MemoryFiles:
         return path in self.texts
 
     def below(self, folder: str) -> list[str]:
-        return sorted(path for path in self.texts if path.startswith(f"{folder}/"))
+        start = f"{folder}/" if folder else ""
+        return sorted(path for path in self.texts if path.startswith(start))
 
     def read(self, path: str) -> str:
         return self.texts.get(path, "")
@@ -248,6 +249,23 @@ def test_a_project_is_set_up_and_tested_as_its_own_files_say(
             ".venv/bin/python -m pytest tests",
         ),
         (
+            {"pyproject.toml": PROJECT, "tests/a/test_a.py": "def test_a(): ...\n"},
+            f"{VENV} -e . pytest",
+            ".venv/bin/python -m pytest tests",
+        ),
+        (
+            {
+                "setup.py": "",
+                "docs/tests/test_d.py": "def test_d(): ...\n",
+                "p/__init__.py": "",
+                "p/part/tests/test_a.py": "import unittest\n",
+                "src/q/__init__.py": "",
+                "src/q/test/test_b.py": "def test_b(): ...\n",
+            },
+            f"{VENV} -e . pytest",
+            ".venv/bin/python -m pytest p src/q",
+        ),
+        (
             {
                 "pyproject.toml": f"{PROJECT}[tool.hatch.envs.default.scripts]\n"
                 "test = 'pytest {args:tests}'\n"
@@ -273,10 +291,19 @@ def test_a_python_project_is_tested_in_an_environment_of_its_own(
     assert _found(texts) == (setup, test, True)
 
 
-def test_tests_that_no_file_names_are_a_guess() -> None:
-    texts = {"setup.py": "", "tests/test_a.py": "import unittest\n"}
+@pytest.mark.parametrize(
+    ("folder", "discover"),
+    [
+        ("tests", "-s tests -t ."),
+        ("p/tests", "-s p -t ."),
+        ("src/p/tests", "-s src/p -t src"),
+    ],
+)
+def test_tests_that_no_file_names_are_a_guess(folder: str, discover: str) -> None:
+    texts = {"setup.py": "", "p/__init__.py": "", "src/p/__init__.py": ""}
+    texts[f"{folder}/test_a.py"] = "class TestA(unittest.TestCase):\n    def test_a():"
     assert _found(texts)[1:] == (
-        ".venv/bin/python -m unittest discover -s tests -t .",
+        f".venv/bin/python -m unittest discover {discover}",
         False,
     )
 
