@@ -159,7 +159,8 @@ class RunView:
 
     `planned` is the plan at the start, `tasks` those that have run or landed since.
     `running`, `verifying` (by batch and step) and `wait` are what goes on now. `busy_seconds` is the sum of
-    the durations of all attempts. `outside` is what somebody else changed meanwhile.
+    the durations of all attempts, `verify_seconds` that of all runs of verify on merged
+    trees. `outside` is what somebody else changed meanwhile.
     """
 
     start: RunStarted | None = None
@@ -173,6 +174,7 @@ class RunView:
     outside: list[CheckoutChanged] = field(default_factory=list)
     commits: list[str] = field(default_factory=list)
     busy_seconds: float = 0.0
+    verify_seconds: float = 0.0
     time: float = 0.0  # of the last event
     # of all events but output, so that a screen counts anew only after one
     _changes: int = 0
@@ -390,6 +392,7 @@ class RunView:
         self._change_states(event.tasks, AttemptState.FINISHED, AttemptState.VERIFYING)
 
     def _end_verify(self, event: VerifyEnded) -> None:
+        self.verify_seconds += event.seconds
         begun = self.verifying.pop((event.batch, event.step), None)
         others = {task for each in self.verifying.values() for task in each.event.tasks}
         task_ids = event.tasks if begun is None else begun.event.tasks

@@ -302,6 +302,7 @@ def _run(record: RunRecord, chain: Sequence[str]) -> ReportRun:
         ("time", duration(view.elapsed(_now(record)))),
         ("one task at a time", duration(view.busy_seconds)),
         ("longest chain", duration(sum(_seconds(view, each) for each in chain))),
+        ("verify", duration(view.verify_seconds)),
         ("cost", _cost(view)),
         ("tokens", f"{view.usage.tokens:,}" if view.usage.tokens else ""),
         ("made", f"{record.made:%Y-%m-%d %H:%M} UTC by fanin {__version__}"),

@@ -82,11 +82,14 @@ def pooled_gain(view: RunView) -> str | None:
 
 def time_line(view: RunView, chain_seconds: float, now: float) -> str:
     """The time of the run, beside that of one task at a time and of the longest chain
-    of dependencies, which no number of agents makes shorter. "" if nothing has run.
+    of dependencies, which no number of agents makes shorter, and the time of verify,
+    which is in neither. "" if nothing has run.
     """
     texts = [duration(view.elapsed(now)), duration(view.busy_seconds)]
     if view.start is None or not all(texts):
         return ""
     chain = duration(chain_seconds)
     end = f", longest chain {chain}" if chain else ""
+    verify = duration(view.verify_seconds)
+    end += f"; verify {verify}" if verify else ""
     return f"time: {texts[0]}; one task at a time {texts[1]}{end}"

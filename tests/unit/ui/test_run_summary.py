@@ -11,6 +11,7 @@ from runner.core.events import (
     ResultRefused,
     RunEvent,
     RunStarted,
+    VerifyEnded,
 )
 from runner.core.result import Failure, FailureKind
 from runner.core.run_view import RunView, fold, instant
@@ -135,6 +136,15 @@ def test_the_time_stands_beside_one_task_at_a_time_and_the_longest_chain() -> No
     text = "time: 50 s; one task at a time 2 min, longest chain 45 s"
     assert time_line(run, 45, now) == text
     assert time_line(view(), 0, now) == ""
+
+
+def test_the_time_of_verify_is_in_neither_and_is_told() -> None:
+    ids = {"batch": "b", "commit": "c" * 40, "tasks": ("A",)}
+    verified = VerifyEnded(**ids, step=1, seconds=17.5, failure=None)
+    again = VerifyEnded(**ids, step=2, seconds=18.5, failure=FAILURE)
+    run = view(ended(40), verified, again)
+    text = "time: 50 s; one task at a time 40 s; verify 36 s"
+    assert time_line(run, 0, instant(START) + 50) == text
 
 
 def prepared(task: str, begins: int, minutes: int, in_all: int) -> list[RunEvent]:
