@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks import graphs
 from benchmarks.graphs import Graph
 from benchmarks.harness import ROOT, Effort, Report, Table, Target
-from runner.cli.jobs import MOST_ROUNDS_PER_RUN
+from runner.cli.job_options import MOST_ROUNDS_PER_RUN
 from runner.core.task import Plan, Task
 from runner.plan.graph import TaskGraph
 from runner.plan.progress import Progress

@@ -57,13 +57,13 @@ SECTIONS: dict[str, dict[str, str]] = {
     "Get started": {"init": "init", "demo": "start", "convert": "start"},
     "GitHub issues": {"collect": "issues", "answer": "issues"},
     "Jobs of GitHub Actions": {
-        "next": "jobs",
-        "task": "jobs",
-        "earlier-results": "jobs",
-        "verify": "jobs",
-        "merge": "jobs",
-        "continue": "jobs",
-        "comment": "jobs",
+        "next": "round_jobs",
+        "task": "work_jobs",
+        "earlier-results": "work_jobs",
+        "verify": "work_jobs",
+        "merge": "round_jobs",
+        "continue": "round_jobs",
+        "comment": "round_jobs",
     },
 }
 # The name of each command → its module.

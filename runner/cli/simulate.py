@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from runner.cli.context import open_project, work_tree_snapshot
-from runner.cli.jobs import MOST_ROUNDS_PER_RUN
+from runner.cli.job_options import MOST_ROUNDS_PER_RUN
 from runner.cli.options import (
     jobs_option,
     settings_options,

@@ -236,7 +236,7 @@ def test_an_import_builds_no_validator() -> None:
     program = """
 import sys
 from pydantic import BaseModel, TypeAdapter
-import runner.cli.jobs, runner.cli.run, runner.local.run, runner.ui.plan_json
+import runner.cli.round_jobs, runner.cli.work_jobs, runner.cli.run, runner.local.run, runner.ui.plan_json
 pending, built = [BaseModel], []
 while pending:
     for model in pending.pop().__subclasses__():

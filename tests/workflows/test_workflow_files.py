@@ -25,7 +25,7 @@ from runner.actions.batch_choice import Choice, ChoiceOptions, matrix_entry
 from runner.actions.earlier_results import STEPS, shared_name
 from runner.actions.merge_job import RETENTION
 from runner.actions.round_state import RoundState
-from runner.cli.jobs import MOST_ROUNDS_PER_RUN
+from runner.cli.job_options import MOST_ROUNDS_PER_RUN
 from runner.config.settings_table import SETTINGS
 from runner.core import result_folder
 from runner.core.manifest import BatchEntry, Manifest
@@ -1900,7 +1900,7 @@ def test_leg_knows_the_zones_of_resets_on_a_system_without_them(
 def test_leg_imports_its_modules_with_that(leg_python: Path) -> None:
     assert lines(
         leg_python,
-        "import runner.pipeline, runner.actions.task_job, runner.cli.jobs; print('imported')",
+        "import runner.pipeline, runner.actions.task_job, runner.cli.round_jobs, runner.cli.work_jobs; print('imported')",
     ) == ["imported"]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from benchmarks.job_starts import starts
-from runner.cli.jobs import MOST_ROUNDS_PER_RUN
+from runner.cli.job_options import MOST_ROUNDS_PER_RUN
 from runner.core.forecast import Forecast
 from runner.core.task import Status, Task
 from runner.plan.progress import Progress

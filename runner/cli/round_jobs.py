@@ -1,23 +1,17 @@
-"""The commands that the action runs as jobs: next, task, verify, merge, continue,
-comment.
-
-`earlier-results` is a step of verify and merge.
-"""
+"""The commands of the jobs that choose and land: next, merge, continue, comment."""
 
 from __future__ import annotations
 
 import os
-import sys
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from runner.cli import completion
-from runner.cli.context import open_project, open_repository, work_tree_snapshot
+from runner.cli import job_edges, job_options
+from runner.cli.context import open_repository
 from runner.cli.job_errors import reports_errors
 from runner.cli.options import PathOption, settings_options
-from runner.core.errors import EXIT_DONE, UsageProblem
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,81 +21,13 @@ if TYPE_CHECKING:
     from runner.actions.workflow_io import JobIO, WorkflowContext
     from runner.config.settings import Settings
     from runner.core.manifest import Manifest
-    from runner.core.result_folder import RefuseSeal
     from runner.policy.redaction import Secrets
-    from runner.sandbox.walls import Walls
     from runner.ui.job_spans import JobSpans
 
 
-T = TypeVar("T")
-
-# How often fanin.yml calls round.yml.
-MOST_ROUNDS_PER_RUN = 5
-
-_manifest = click.option(
-    "--manifest",
-    type=PathOption(dir_okay=False),
-    envvar="FANIN_MANIFEST",
-    default="manifest.json",
-    show_default=True,
-    help="The batch manifest.",
-)
-_digest = click.option(
-    "--manifest-digest",
-    envvar="FANIN_MANIFEST_DIGEST",
-    default="",
-    help="The digest that job next gave; '' checks none.",
-)
-_state = click.option(
-    "--state",
-    envvar="FANIN_STATE",
-    default="",
-    help="The state that the previous round handed on.",
-)
-_RESULTS_MEANING = "the folder that the artifacts of the task jobs were downloaded to"
-_results = click.argument(
-    "results",
-    type=PathOption(file_okay=False),
-    envvar="FANIN_RESULTS",
-    # `_given` refuses a missing one, in the words of a workflow.
-    required=False,
-)
-_runs_on = click.option(
-    "--runs-on",
-    envvar="FANIN_RUNS_ON",
-    default="ubuntu-latest",
-    help="A label, or a JSON list of labels.",
-)
-_sealed = click.option(
-    "--sealed/--not-sealed",
-    envvar="FANIN_SEALED",
-    default=False,
-    help="Compare results with the names of the steps that uploaded them.",
-)
-_verdict = click.option(
-    "--verdict",
-    type=PathOption(dir_okay=False),
-    envvar="FANIN_VERDICT",
-    help="The verdict of job verify.",
-)
-_events = click.option(
-    "--events",
-    type=PathOption(dir_okay=False),
-    envvar="FANIN_EVENTS",
-    help="The file that the job's events are written to.",
-)
-_commit_via = click.option(
-    "--commit-via",
-    envvar="FANIN_COMMIT_VIA",
-    type=click.Choice(["git", "api"]),
-    default="git",
-    help="Push the commits, or create them with the API so that GitHub signs them.",
-)
-
-
 @click.command("next")
-@_manifest
-@_state
+@job_options.manifest
+@job_options.state
 @click.option(
     "--retry",
     envvar="FANIN_RETRY",
@@ -119,12 +45,12 @@ _commit_via = click.option(
 @click.option(
     "--dry-run", is_flag=True, envvar="FANIN_DRY_RUN", help="Only print what would run."
 )
-@_runs_on
+@job_options.runs_on
 @click.option(
     "--rounds-per-run",
     envvar="FANIN_ROUNDS_PER_RUN",
-    type=click.IntRange(1, MOST_ROUNDS_PER_RUN),
-    default=MOST_ROUNDS_PER_RUN,
+    type=click.IntRange(1, job_options.MOST_ROUNDS_PER_RUN),
+    default=job_options.MOST_ROUNDS_PER_RUN,
     show_default=True,
     help="Rounds in one run of the workflow.",
 )
@@ -156,7 +82,7 @@ def next_(
     from runner.github_api.client import GitHub
     from runner.repo.remote import Remote
 
-    context, job_io = _job_context()
+    context, job_io = job_edges.job_context()
     handed_state = round_state(state, context)
     repo = open_repository(repo_path)
     file = read_settings_file(repo.root)
@@ -252,226 +178,13 @@ def _trace_batch(spans: JobSpans, manifest: Path, before: str = "") -> None:
 
 
 @click.command()
-@click.argument(
-    "task_id",
-    envvar="FANIN_TASK_ID",
-    required=False,
-    metavar="ID",
-    shell_complete=completion.task_ids,
-)
-@click.option(
-    "--results",
-    type=PathOption(file_okay=False),
-    envvar="FANIN_RESULTS",
-    default="results",
-    show_default=True,
-    help="Make the result folder in this one.",
-)
-@_manifest
-@_digest
-@click.option(
-    "--branch-checkout",
-    type=PathOption(file_okay=False),
-    envvar="FANIN_BRANCH_CHECKOUT",
-    help="The branch as it is now: an attempt that it has recorded does not start.",
-)
-@click.option(
-    "--work-checkout",
-    type=PathOption(file_okay=False),
-    envvar="FANIN_WORK_CHECKOUT",
-    help="The earlier work that the attempt starts from, with the commit before it.",
-)
-@click.option(
-    "--show-prompt",
-    is_flag=True,
-    help="Only print the prompt of the next attempt.",
-)
-@settings_options("task")
-@click.pass_obj
-@reports_errors
-def task(
-    repo_path: str,
-    /,
-    task_id: str | None,
-    results: Path,
-    manifest: Path,
-    manifest_digest: str,
-    branch_checkout: Path | None,
-    work_checkout: Path | None,
-    show_prompt: bool,
-    **flags: Any,
-) -> int:
-    """Job: run one task of the batch and write its result folder.
-
-    --show-prompt works outside of Actions too.
-    """
-    import signal
-    from pathlib import Path
-
-    task_id = _given(task_id, "task", "the id of a task, from the matrix")
-    if show_prompt:
-        return _show_prompt(repo_path, task_id, flags)
-
-    from runner.actions.agent_rights import limit_agent
-    from runner.actions.round_state import read_manifest
-    from runner.actions.task_job import (
-        entry_of,
-        origin_with_work,
-        skip_reason,
-        skip_task,
-        task_job,
-    )
-    from runner.core.folders import temporary_folder
-
-    context, job_io = _job_context()
-    batch = read_manifest(manifest, manifest_digest)
-    entry = entry_of(batch, task_id)
-    if branch_checkout is not None:
-        reason = skip_reason(batch, entry, branch_checkout)
-        if reason is not None:
-            return skip_task(entry, reason, job_io)
-    # As SIGINT, which GitHub sends 7.5 s before SIGTERM: the agent ends at once.
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
-    limit_agent(os.environ, job_io)
-    walls = _walls_of_job(repo_path, flags)
-    with temporary_folder("fanin-") as scratch:
-        return task_job(
-            batch,
-            entry,
-            origin_with_work(Path(repo_path), work_checkout),
-            results,
-            scratch,
-            os.environ,
-            context,
-            job_io,
-            walls,
-        )
-
-
-def _walls_of_job(repo_path: str, flags: dict[str, Any]) -> Walls:
-    """The walls around what this job runs, by fanin.yml in its checkout, which no agent has
-    changed. Prints which stand, if it asks for some.
-    """
-    from runner.actions.agent_rights import with_runner_hidden
-    from runner.local.walls import walls_of
-
-    repo, settings = open_project(repo_path, flags)
-    sandbox = with_runner_hidden(settings.sandbox, os.environ)
-    walls = walls_of(repo, settings.model_copy(update={"sandbox": sandbox}), os.environ)
-    if sandbox.mode != "off":
-        click.echo(walls.choice.sentence)
-    return walls
-
-
-@click.command("earlier-results")
-@_results
-@_manifest
-@_digest
-@_sealed
-@click.pass_obj
-@reports_errors
-def earlier_results(
-    repo_path: str,
-    /,
-    results: Path | None,
-    manifest: Path,
-    manifest_digest: str,
-    sealed: bool,
-) -> int:
-    """Job: name results that a re-run misses.
-
-    They are artifacts of earlier run attempts, which take a token to download.
-    """
-    from runner.actions.earlier_results import earlier_results_job
-    from runner.actions.round_state import read_manifest
-    from runner.github_api.client import GitHub
-
-    results = _given(results, "results", _RESULTS_MEANING)
-    context, job_io = _job_context()
-    batch = read_manifest(manifest, manifest_digest)
-    github = GitHub(context.token, context.repository, context.api_url)
-    repo = open_repository(repo_path)
-    refuse_seal = _seal_check(batch, context, job_io, asked=sealed)
-    return earlier_results_job(
-        repo, batch, results, github, context, job_io, refuse_seal
-    )
-
-
-@click.command()
-@_results
-@_manifest
-@_digest
-@_state
-@_verdict
-@_events
-@click.option(
-    "--refused",
-    envvar="FANIN_REFUSED",
-    default="",
-    help="The output refused of job merge: results that are left out.",
-)
-@_sealed
-@click.pass_obj
-@reports_errors
-def verify(
-    repo_path: str,
-    /,
-    results: Path | None,
-    manifest: Path,
-    manifest_digest: str,
-    state: str,
-    verdict: Path | None,
-    events: Path | None,
-    refused: str,
-    sealed: bool,
-) -> int:
-    """Job: verify the merged tree and write the verdict.
-
-    A red tree is bisected to find the tasks that make it red.
-    """
-    from pathlib import Path
-
-    from runner.actions.agent_rights import limit_agent
-    from runner.actions.round_state import handed_over, read_manifest
-    from runner.actions.verify_job import verify_job
-    from runner.core.folders import temporary_folder
-    from runner.repo.remote import Remote
-
-    results = _given(results, "results", _RESULTS_MEANING)
-    context, job_io = _job_context()
-    batch = read_manifest(manifest, manifest_digest)
-    handed_state = handed_over(state, batch)
-    repo = open_repository(repo_path)
-    remote = Remote(repo, context.token, context.server_url)
-    limit_agent(os.environ, job_io)
-    walls = _walls_of_job(repo_path, {})
-    with temporary_folder("fanin-") as scratch:
-        return verify_job(
-            repo,
-            batch,
-            results,
-            verdict or Path("verdict.json"),
-            remote,
-            handed_state,
-            scratch,
-            os.environ,
-            job_io,
-            walls,
-            refused,
-            _seal_check(batch, context, job_io, asked=sealed),
-            events,
-        )
-
-
-@click.command()
-@_results
-@_manifest
-@_digest
-@_state
-@_verdict
-@_events
-@_sealed
+@job_options.results
+@job_options.manifest
+@job_options.digest
+@job_options.state
+@job_options.verdict
+@job_options.events
+@job_options.sealed
 @click.option(
     "--task-result",
     envvar="FANIN_TASK_RESULT",
@@ -484,7 +197,7 @@ def verify(
     default="success",
     help="How job verify ended.",
 )
-@_commit_via
+@job_options.commit_via
 @click.option(
     "--last/--not-last",
     envvar="FANIN_LAST",
@@ -507,7 +220,7 @@ def verify(
     show_default=True,
     help="The next batch's manifest, to be written.",
 )
-@_runs_on
+@job_options.runs_on
 @click.pass_obj
 @reports_errors
 def merge(
@@ -542,8 +255,8 @@ def merge(
     from runner.repo.remote import Remote
     from runner.ui.job_spans import batch_span
 
-    results = _given(results, "results", _RESULTS_MEANING)
-    context, job_io = _job_context()
+    results = job_options.given(results, "results", job_options.RESULTS_MEANING)
+    context, job_io = job_edges.job_context()
     batch = read_manifest(manifest, manifest_digest)
     handed_state = handed_over(state, batch)
     repo = open_repository(repo_path)
@@ -564,7 +277,7 @@ def merge(
         commit_via=commit_via,
         last=last,
         secrets=secrets,
-        refuse_seal=_seal_check(batch, context, job_io, asked=sealed),
+        refuse_seal=job_edges.seal_check(batch, context, job_io, asked=sealed),
         masked=_masked_values(),
         events=events,
         environ=os.environ,
@@ -625,26 +338,8 @@ def _masked_values() -> MaskedValues:
     return MaskedValues.of(os.environ, [*handed, "FANIN_TOKEN", *keys])
 
 
-def _seal_check(
-    manifest: Manifest, context: WorkflowContext, job_io: JobIO, *, asked: bool
-) -> RefuseSeal:
-    """What refuses results that another job made, if that is asked for."""
-    from runner.actions.seals import seal_check
-    from runner.core.result_folder import accept_any_seal
-    from runner.github_api.client import GitHub
-    from runner.github_api.session import Retry
-
-    if not asked:
-        return accept_any_seal
-    # An App's token may not list jobs; the job's own may.
-    token = os.environ.get("FANIN_JOB_TOKEN") or context.token
-    retry = Retry(budget_seconds=60.0)
-    github = GitHub(token, context.repository, context.api_url, retry=retry)
-    return seal_check(manifest.entries, lambda: github.jobs(context.run_id), job_io)
-
-
 @click.command("continue")
-@_state
+@job_options.state
 @click.option(
     "--again", is_flag=True, envvar="FANIN_AGAIN", help="Whether a task is ready now."
 )
@@ -672,7 +367,7 @@ def continue_(
     from runner.config.settings import load
     from runner.github_api.client import GitHub
 
-    context, job_io = _job_context()
+    context, job_io = job_edges.job_context()
     handed_state = handed_over(state)
     settings = load(flags, with_inputs(os.environ, handed_state.inputs), None)
     branch = settings.branch or handed_state.branch or context.ref_name
@@ -698,7 +393,7 @@ def continue_(
     metavar="NAME",
     help="The label of the pull requests that fanin works on.",
 )
-@_commit_via
+@job_options.commit_via
 @click.pass_obj
 @reports_errors
 def comment(repo_path: str, /, workflow: str, label: str, commit_via: str) -> int:
@@ -707,7 +402,7 @@ def comment(repo_path: str, /, workflow: str, label: str, commit_via: str) -> in
     from runner.github_api.comments import CommentApi
     from runner.repo.remote import Remote
 
-    context, job_io = _job_context()
+    context, job_io = job_edges.job_context()
     repo = open_repository(repo_path)
     return comment_job(
         repo,
@@ -719,47 +414,8 @@ def comment(repo_path: str, /, workflow: str, label: str, commit_via: str) -> in
     )
 
 
-def _given(value: T | None, name: str, meaning: str) -> T:
-    """The value of an argument or input. Raises UsageProblem if it is missing."""
-    if value is None:
-        raise UsageProblem(
-            f"the argument or input  {name}  is missing", f"it is {meaning}"
-        )
-    return value
-
-
-def _job_context() -> tuple[WorkflowContext, JobIO]:
-    from runner.actions.workflow_io import JobIO, read_context
-
-    return read_context(os.environ), JobIO(os.environ, sys.stdout)
-
-
 def _words(text: str) -> list[str]:
     return text.replace(",", " ").split()
 
 
-def _show_prompt(repo_path: str, task_id: str, flags: dict[str, Any]) -> int:
-    """Print the prompt of a task's next attempt, by the plan in the work tree."""
-    from runner.agents import prompt
-    from runner.plan.snapshot import read_template
-    from runner.plan.trees import read_file, work_tree
-    from runner.schedule.manifest import build_entry
-
-    repo, settings = open_project(repo_path, flags)
-    snapshot = work_tree_snapshot(repo, settings)
-    (named_task,) = snapshot.tasks_named([task_id])
-    path = settings.prompt_template
-    template = read_template(path, read_file(repo.root / path) if path else None)
-    entry = build_entry(
-        0,
-        named_task,
-        snapshot.plan,
-        snapshot.progress,
-        settings,
-        tree=work_tree(repo.root, settings.plan, repo),
-    )
-    click.echo(prompt.render(entry, template), nl=False)
-    return EXIT_DONE
-
-
-COMMANDS = (next_, task, earlier_results, verify, merge, continue_, comment)
+COMMANDS = (next_, merge, continue_, comment)
