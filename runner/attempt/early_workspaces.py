@@ -12,15 +12,15 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from runner.agents.cookie import new_cookie
-from runner.attempt import file_stamps, preparation
+from runner.attempt import preparation
 from runner.attempt.capture import record_preparation
 from runner.attempt.checkout_extras import with_extras, with_included
 from runner.attempt.context import AttemptContext
-from runner.attempt.file_stamps import Stamp
 from runner.attempt.preparation import SetupCommand, run_setup
+from runner.attempt.recorded_workspace import RecordedWorkspace
 from runner.attempt.slots import Slot
 from runner.attempt.workspace import CaptureLimits, Workspace
 from runner.core.cancellation import Cancellation
@@ -88,41 +88,6 @@ class Source(Protocol):
         ...
 
 
-class _Recorded(NamedTuple):
-    """A workspace as set-up left it: the stamps of its folder, of its files, and of the
-    checkout's own git directory.
-    """
-
-    space: Workspace
-    place: Stamp
-    files: Mapping[str, Stamp]
-    git: Mapping[str, Stamp]
-
-    @classmethod
-    def of(cls, space: Workspace) -> _Recorded:
-        place = file_stamps.stamp(space.folder.lstat())
-        files = file_stamps.stamps_of(space.checkout)
-        git = file_stamps.stamps_of(space.checkout / ".git")
-        stamps = [*files.values(), *git.values()]
-        if not file_stamps.wait_for_later_time(space.folder, stamps):
-            raise _NotPrepared("the file system's clock stands still")
-        return cls(space, place, files, git)
-
-    @property
-    def is_touched(self) -> bool:
-        """Whether anything is not as recorded. Raises OSError if it cannot be read."""
-        checkout = self.space.checkout
-        if file_stamps.stamp(self.space.folder.lstat()) != self.place:
-            return True
-        return any(
-            differs.present or differs.missing
-            for differs in (
-                file_stamps.differences(checkout, self.files),
-                file_stamps.differences(checkout / ".git", self.git),
-            )
-        )
-
-
 class EarlyWorkspace:
     """A workspace that is being prepared for nobody yet; once an attempt has claimed it,
     the `pipeline.Workspaces` of this attempt.
@@ -147,7 +112,7 @@ class EarlyWorkspace:
         cancel = Cancellation(self._is_given_up, context.cancel)
         self._context = replace(context, cancel=cancel, slot=slot.number)
         self._later_limits = CaptureLimits(cancel=context.cancel)
-        self._done: Future[_Recorded] = Future()
+        self._done: Future[RecordedWorkspace] = Future()
         self._has_place = False  # whether the source has been asked for one
         self._is_claimed = False  # by an attempt, which releases it
         self._is_used = False  # whether that attempt has got it
@@ -159,7 +124,7 @@ class EarlyWorkspace:
     def prepare(self) -> None:
         """Make the workspace; what fails is for the attempt to find again, and to say."""
         try:
-            recorded = _Recorded.of(self._prepared())
+            recorded = RecordedWorkspace.of(self._prepared())
         except Exception as error:  # noqa: BLE001 - the attempt that waits for it gets it
             self._done.set_exception(error)
         else:
@@ -220,7 +185,7 @@ class EarlyWorkspace:
         self._is_given_up.set()
         self._done.add_done_callback(self._remove)
 
-    def _remove(self, _done: Future[_Recorded]) -> None:
+    def _remove(self, _done: Future[RecordedWorkspace]) -> None:
         self._release_place()
         self.slot.release()
 
@@ -242,7 +207,7 @@ class EarlyWorkspace:
         self._is_claimed = True
         try:
             recorded = self._done.result()
-            if recorded.is_touched:
+            if recorded.is_touched():
                 raise _NotPrepared("something has written there")
             space = self._source.settled(self._place, recorded.space)
         except (FaninError, OSError):

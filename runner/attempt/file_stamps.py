@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ Stamp = tuple[int, ...]
 # The folder of the checkout itself.
 TOP = ""
 _GIT = ".git"
+_NONE: Set[str] = frozenset()
 # Seconds to wait for the file system's clock; the coarsest in use counts in 2 s.
 _LONGEST_TICK = 3.0
 
@@ -40,15 +41,21 @@ def stamp(status: os.stat_result) -> Stamp:
     )
 
 
-def stamps_of(checkout: Path) -> dict[str, Stamp]:
-    """The stamp of everything in the checkout but its `.git`, by path.
+def of_time(time_ns: int) -> Stamp:
+    """The stamp of a file of which only its change time is known."""
+    return (stat.S_IFREG, time_ns)
+
+
+def stamps_of(checkout: Path, without: Set[str] = _NONE) -> dict[str, Stamp]:
+    """The stamp of everything in the checkout but its `.git`, by path; and but the files
+    and links that are at the paths `without`.
 
     Raises OSError if a folder cannot be read.
     """
     stamps = {TOP: stamp(checkout.lstat())}
     folders = [TOP]
     for folder in folders:
-        for path, found in _listed(checkout, folder):
+        for path, found in _listed(checkout, folder, without):
             stamps[path] = found
             if stat.S_ISDIR(found[0]):
                 folders.append(path)
@@ -76,8 +83,11 @@ class Differences(NamedTuple):
     missing: tuple[str, ...]
 
 
-def differences(checkout: Path, recorded: Mapping[str, Stamp]) -> Differences:
-    """How the checkout differs from what was recorded of it.
+def differences(
+    checkout: Path, recorded: Mapping[str, Stamp], without: Set[str] = _NONE
+) -> Differences:
+    """How the checkout differs from what was recorded of it. Of what is at the paths
+    `without` only files and links are overlooked.
 
     No folder is entered that is not the recorded one. Raises OSError if one cannot be
     read.
@@ -87,7 +97,7 @@ def differences(checkout: Path, recorded: Mapping[str, Stamp]) -> Differences:
     present, same = [], {TOP}
     folders = [TOP]
     for folder in folders:
-        for path, found in _listed(checkout, folder):
+        for path, found in _listed(checkout, folder, without):
             if recorded.get(path) != found:
                 present.append(path)
                 continue
@@ -100,15 +110,22 @@ def differences(checkout: Path, recorded: Mapping[str, Stamp]) -> Differences:
     return Differences(tuple(present), missing)
 
 
-def _listed(checkout: Path, folder: str) -> list[tuple[str, Stamp]]:
+def _listed(checkout: Path, folder: str, without: Set[str]) -> list[tuple[str, Stamp]]:
     prefix = f"{folder}/" if folder else ""
     listed = []
     with os.scandir(f"{checkout}/{folder}") as entries:
         for entry in entries:
-            if folder or entry.name != _GIT:
-                status = entry.stat(follow_symlinks=False)
-                listed.append((prefix + entry.name, stamp(status)))
+            if not folder and entry.name == _GIT:
+                continue
+            path = prefix + entry.name
+            if path in without and _is_file_or_link(entry):
+                continue
+            listed.append((path, stamp(entry.stat(follow_symlinks=False))))
     return listed
+
+
+def _is_file_or_link(entry: os.DirEntry[str]) -> bool:
+    return entry.is_file(follow_symlinks=False) or entry.is_symlink()
 
 
 def wait_for_later_time(folder: Path, stamps: Iterable[Stamp]) -> bool:
