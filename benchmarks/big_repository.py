@@ -32,7 +32,7 @@ from benchmarks.harness import (
     run,
     seconds_of,
 )
-from runner.attempt import capture, workspace
+from runner.attempt import capture, trusted_times, workspace
 from runner.attempt.workspace import Workspace
 from runner.core.manifest import BatchEntry
 from runner.core.task import AgentSettings, Task
@@ -195,7 +195,7 @@ class _Contest:
         # as an attempt does before its agent starts
         now = self._work / "now"
         now.touch()
-        space = workspace.trust_times(space, now)
+        space = trusted_times.trust_times(space, now)
         _edit(space.checkout)
         captured: list[str | None] = []
         seconds = seconds_of(lambda: captured.append(capture.capture(space).tree))

@@ -24,7 +24,7 @@ from runner.agents.environment import (
 )
 from runner.agents.outcome import question_failure
 from runner.agents.stream import Stream, StreamingAgent
-from runner.attempt import preparation, question, workspace
+from runner.attempt import preparation, question, trusted_times, workspace
 from runner.attempt.context import AttemptContext
 from runner.attempt.preparation import SetupCommand, run_setup
 from runner.attempt.slots import VARIABLE
@@ -156,7 +156,7 @@ def _run_from(attempt: _Attempt, start: Start) -> AttemptOutcome:
     attempt_folder.own.mkdir()
     attempt_folder.prompt.write_text(text, encoding="utf-8")
     may_ask = question.make_room(attempt.workspace.checkout)
-    ready = workspace.trust_times(attempt.workspace, attempt_folder.prompt)
+    ready = trusted_times.trust_times(attempt.workspace, attempt_folder.prompt)
     attempt = attempt._replace(workspace=ready)
     obstacle = attempt.context.obstacle()
     if obstacle is not None:

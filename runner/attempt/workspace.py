@@ -230,12 +230,17 @@ def _refuse_touched(git: Git) -> None:
 
     The index has the change time (ctime) of each, which no program can set back.
     """
+    refuse_changed(git)
+    if git.run(["ls-files", "--others"]):
+        raise GitFailed(["ls-files"], 1, "a spare checkout was changed")
+
+
+def refuse_changed(git: Git) -> None:
+    """Raise GitFailed if a file of the index was changed, or a pipe is there."""
     # Git sees no pipes, and opens one that is called .gitattributes.
     _, special = folders_of(git.cwd)
     if special or git.status(["diff-files", "--quiet"]):
         raise GitFailed(["diff-files"], 1, "a spare checkout was changed")
-    if git.run(["ls-files", "--others"]):
-        raise GitFailed(["ls-files"], 1, "a spare checkout was changed")
 
 
 def folders_of(checkout: Path) -> tuple[list[str], list[str]]:
@@ -349,22 +354,6 @@ def _check_out(folder: Path, base: str, how: str = "-m") -> IndexRecord:
     # with the index's own time: git needs it to know which files may have changed within
     # the same tick of the clock
     return IndexRecord.of(checkout / ".git" / "index", _index_in(folder))
-
-
-def trust_times(workspace: Workspace, file: Path) -> Workspace:
-    """The workspace whose checkout's times git may trust, if the clock has moved on
-    since its files were written.
-
-    To be called before the agent starts, with a file that was written just now. What
-    the agent writes cannot have an older time than that, so a file with the time that
-    the checkout gave it is the checkout's. Without this, git reads every file again
-    that is as old as the index, and these are many in a checkout made within one tick
-    of the clock.
-    """
-    now = file.stat().st_mtime_ns
-    if now <= workspace.index_record.time:
-        return workspace
-    return replace(workspace, index_record=workspace.index_record._replace(time=now))
 
 
 def check_out(workspace: Workspace, tree: str) -> None:

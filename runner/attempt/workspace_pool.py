@@ -19,7 +19,7 @@ from secrets import token_hex
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from runner.attempt import workspace
+from runner.attempt import trusted_times, workspace
 from runner.attempt.checkout_extras import with_extras
 from runner.attempt.git_directory import Seed
 from runner.attempt.recycling import SPARE_BRANCH, NewCheckout, recycled
@@ -75,6 +75,10 @@ class WorkspacePool:
         self._files = 0  # that the last one had
         self._background_lock = threading.Lock()
         self._background: ThreadPoolExecutor | None = None
+        # held while git reads the files of a spare, which is this one
+        self._reading_lock = threading.Lock()
+        self._read: Workspace | None = None
+        self._is_over = threading.Event()
 
     def __enter__(self) -> WorkspacePool:
         return self
@@ -85,6 +89,7 @@ class WorkspacePool:
         _error: BaseException | None,
         _trace: TracebackType | None,
     ) -> None:
+        self._is_over.set()
         if self._background is not None:
             self._background.shutdown(cancel_futures=True)
 
@@ -265,19 +270,48 @@ class WorkspacePool:
         folder = self._new_folder()
         try:
             seed = self._shared_seed()
-            self._add(workspace.create(self._origin, base, folder, SPARE_BRANCH, seed))
+            spare = workspace.create(self._origin, base, folder, SPARE_BRANCH, seed)
+            self._add(spare)
+            if not self._is_over.is_set():
+                self._begin(self._trust_files, spare)
         except (GitFailed, OSError):  # the attempt that needs one will say why
             remove_folder(folder)
             with self._lock:
                 self._expected -= 1
 
+    def _trust_files(self, spare: Workspace) -> None:
+        """Let git read the spare's files, so that it need not when somebody waits for it."""
+        self._is_over.wait(trusted_times.seconds_until_trusted(spare))
+        with self._reading_lock:
+            with self._lock:
+                if self._is_over.is_set() or spare not in self._spares:
+                    return
+                self._read = spare
+            trusted = None
+            with suppress(GitFailed, OSError):
+                trusted = trusted_times.trust_files(spare)
+            with self._lock:
+                self._read = None
+                self._spares.remove(spare)
+                if trusted is not None:
+                    self._spares.append(trusted)
+                    return
+                self._expected -= 1
+        remove_folder(spare.folder)
+
     def _next_spare(self, base: str) -> Workspace | None:
         """A spare, preferably one that is at `base` already."""
         with self._lock:
-            if not self._spares:
+            is_read = self._spares == [self._read]
+        if is_read:
+            with self._reading_lock:
+                pass  # it takes less than to make another one
+        with self._lock:
+            spares = [each for each in self._spares if each is not self._read]
+            if not spares:
                 return None
-            at_base = [spare for spare in self._spares if spare.base == base]
-            spare = (at_base or self._spares)[0]
+            at_base = [spare for spare in spares if spare.base == base]
+            spare = (at_base or spares)[0]
             self._spares.remove(spare)
             self._expected -= 1
             return spare

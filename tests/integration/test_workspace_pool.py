@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from runner.attempt import capture, workspace, workspace_pool
+from runner.attempt import capture, trusted_times, workspace, workspace_pool
 from runner.attempt.workspace import Workspace
 from runner.attempt.workspace_pool import WorkspacePool
 from runner.repo.origin import origin_of
@@ -243,6 +243,53 @@ def test_a_spare_in_which_another_attempt_left_a_pipe_is_not_used(
     assert files(space)["src/a"] == "b\n"
 
 
+def test_git_need_not_read_the_files_of_a_spare_when_it_is_used(
+    pool: WorkspacePool, project: Project, tmp_path: Path
+) -> None:
+    project.write("file", "text\n")
+    base = project.commit()
+    pool.acquire(base, tmp_path / "first", BRANCH)
+    prewarm(pool, 1, base)
+    # the spare's files are read after it is made
+    pool._begin(lambda: None).result()
+    [spare] = pool._spares
+    moved = pool.acquire(base, tmp_path / "second", BRANCH)
+    written = (moved.checkout / "file").stat().st_mtime_ns
+    # Git counts in seconds.
+    assert moved.index_record.time // 10**9 > written // 10**9
+    assert moved.index_record.time == spare.index_record.time
+
+
+def test_a_spare_that_was_changed_in_the_second_in_which_it_was_made_is_removed(
+    pool: WorkspacePool,
+    project: Project,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    project.write("file", "text\n")
+    base = project.commit()
+    pool.acquire(base, tmp_path / "first", BRANCH)
+    may_go_on = threading.Event()
+
+    def wait(spare: Workspace) -> float:
+        assert may_go_on.wait(60)
+        return seconds_until_trusted(spare)
+
+    seconds_until_trusted = trusted_times.seconds_until_trusted
+    monkeypatch.setattr(trusted_times, "seconds_until_trusted", wait)
+    prewarm(pool, 1, base)
+    [spare] = pool._spares
+    file = spare.checkout / "file"
+    status = file.stat()
+    file.write_text("more\n")
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    may_go_on.set()
+    pool._begin(lambda: None).result()
+    assert pool._spares == []
+    assert pool._expected == 0
+    assert not spare.folder.exists()
+
+
 def test_no_spare_is_made_where_a_checkout_is_fast(
     project: Project, tmp_path: Path
 ) -> None:
@@ -298,7 +345,7 @@ def test_a_change_of_the_same_size_in_the_same_tick_of_the_clock_is_captured(
     for number in range(30):
         space = workspace.create(origin, head, tmp_path / f"space{number}", BRANCH)
         (space.folder / "prompt").write_text("now")
-        space = workspace.trust_times(space, space.folder / "prompt")
+        space = trusted_times.trust_times(space, space.folder / "prompt")
         (space.checkout / "README.md").write_text("HELLO\n")
         assert capture.capture(space).tree is not None
 
@@ -315,6 +362,6 @@ def test_times_are_trusted_only_once_the_clock_has_moved_on(
     written, prompt = space.index_record.time, tmp_path / "prompt"
     prompt.touch()
     os.utime(prompt, ns=(written, written))
-    assert workspace.trust_times(space, prompt) is space
+    assert trusted_times.trust_times(space, prompt) is space
     os.utime(prompt, ns=(written + 1, written + 1))
-    assert workspace.trust_times(space, prompt).index_record.time == written + 1
+    assert trusted_times.trust_times(space, prompt).index_record.time == written + 1

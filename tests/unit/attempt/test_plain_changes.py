@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.attempt import capture, left_out, plain_changes, workspace
+from runner.attempt import capture, left_out, plain_changes, trusted_times, workspace
 from runner.attempt.workspace import CaptureLimits, Workspace
 from runner.repo.command import Git, isolated_git
 from runner.repo.repository import Repository
@@ -54,7 +54,7 @@ def make(repo: Repository, folder: Path) -> Workspace:
     assert base is not None
     made = workspace.create(repo.origin, base, folder, "task")
     (folder / "now").write_text("")
-    return workspace.trust_times(made, folder / "now")
+    return trusted_times.trust_times(made, folder / "now")
 
 
 def small(

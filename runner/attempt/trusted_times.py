@@ -1,0 +1,70 @@
+"""Which times of a checkout's files git may trust: a file that may have changed after git
+looked at it is read again by every git that meets it.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from secrets import token_hex
+
+from runner.attempt import workspace
+from runner.attempt.workspace import Workspace
+
+_SECOND = 10**9  # nanoseconds
+# Seconds. A file system's clock is behind that of the machine by a tick of the kernel's.
+_TICK = 0.05
+
+
+def trust_times(space: Workspace, file: Path) -> Workspace:
+    """The workspace whose checkout's times git may trust, if the clock has moved on
+    since its files were written.
+
+    To be called before the agent starts, with a file that was written just now. What
+    the agent writes cannot have an older time than that, so a file with the time that
+    the checkout gave it is the checkout's. Without this, git reads every file again
+    that is as old as the index, and these are many in a checkout made within one tick
+    of the clock.
+    """
+    now = file.stat().st_mtime_ns
+    if now <= space.index_record.time:
+        return space
+    return _with_time(space, now)
+
+
+def seconds_until_trusted(space: Workspace) -> float:
+    """Seconds until `trust_files` can do something, by this machine's clock."""
+    next_second = space.index_record.time // _SECOND + 1
+    return max(0.0, next_second + _TICK - time.time())
+
+
+def trust_files(space: Workspace) -> Workspace:
+    """The workspace, of whose files git need not read any again to know that it is as git
+    wrote it. Raises GitFailed if one is not.
+
+    Most git programs count times in seconds. They read each file that was written in the
+    same second as the index, which can be every file, whenever they look at them. Here
+    that is done once, after that second; until then nothing is. Nobody may use the
+    workspace meanwhile.
+    """
+    now = _time_in(space.folder)
+    if now // _SECOND <= space.index_record.time // _SECOND:
+        return space
+    with workspace.starting(space) as before_agent:
+        workspace.refuse_changed(workspace.capture_git(before_agent))
+    return _with_time(space, now)
+
+
+def _with_time(space: Workspace, time_ns: int) -> Workspace:
+    return replace(space, index_record=space.index_record._replace(time=time_ns))
+
+
+def _time_in(folder: Path) -> int:
+    """The time that a file written in the folder gets now, in nanoseconds."""
+    file = folder / f"clock-{token_hex(8)}"
+    file.touch()
+    try:
+        return file.stat().st_mtime_ns
+    finally:
+        file.unlink()
