@@ -96,6 +96,10 @@ class SpareCheckouts:
         """Make so many checkouts in the background, where that takes long."""
         self._pool.prewarm(count, commit)
 
+    def make_no_more(self) -> None:
+        """No run of verify is expected but those that have begun."""
+        self._pool.make_no_more()
+
 
 class PooledCheckouts:
     """Implements `VerifyCheckouts` by checkouts that are used again."""
@@ -141,3 +145,7 @@ class PooledCheckouts:
     def prewarm(self, count: int, commit: str) -> None:
         """Make those that are missing to `count` in the background."""
         self._pool.prewarm(count - len(self._pooled.idle_slots), commit)
+
+    def make_no_more(self) -> None:
+        """As `SpareCheckouts.make_no_more`."""
+        self._pool.make_no_more()

@@ -198,9 +198,12 @@ class WorkspacePool:
         """Whether a workspace that is there should be a spare. Called under the lock."""
         if self._expected < self._wanted:
             return True
-        # More will start than there are spares: each of them is used again.
-        is_busy = 2 * self._wanted >= self._most
-        return is_busy and len(self._lent) + self._expected < self._most
+        return self._is_busy and len(self._lent) + self._expected < self._most
+
+    @property
+    def _is_busy(self) -> bool:
+        """Whether more will start than there are spares: each of them is used again."""
+        return 2 * self._wanted >= self._most
 
     def _makes_one_less(self) -> bool:
         """Whether a spare that was to be made from nothing will not be: to recycle a
@@ -229,7 +232,8 @@ class WorkspacePool:
             return self._background.submit(work, *args)
 
     def prewarm(self, count: int, base: str) -> None:
-        """Create spares of commit `base` until there are `count`, or enough workspaces.
+        """Create spares of commit `base` until there are `count`, or enough workspaces;
+        remove those that nobody will use.
 
         Does nothing if a checkout is fast or small.
         """
@@ -237,11 +241,31 @@ class WorkspacePool:
             return
         with self._lock:
             self._wanted = count
+            self._remove_surplus()
             room = self._most - len(self._lent) - self._expected
             missing = max(0, min(count - self._expected, room))
             self._expected += missing
             for _ in range(missing):
                 self._to_make.append(self._begin(self._make_spare, base))
+
+    def make_no_more(self) -> None:
+        """Make no spares until `prewarm` is called: those that there are may be used."""
+        with self._lock:
+            self._wanted = 0
+
+    def _remove_surplus(self) -> None:
+        """Remove spares while agents work, and not when the run ends. Called under the
+        lock.
+        """
+        if self._is_busy:
+            return
+        while self._expected > self._wanted and self._makes_one_less():
+            pass
+        idle = [each for each in self._spares if each is not self._read]
+        for spare in idle[: max(0, self._expected - self._wanted)]:
+            self._spares.remove(spare)
+            self._expected -= 1
+            self.remove(spare.folder)
 
     def _recycle(self, new: NewCheckout) -> None:
         folder = self._new_folder()

@@ -290,15 +290,22 @@ class RollingSchedule:
                 min(context.settings.slots, self._ready.waiting),
                 snapshot.commit,
             )
-            if context.settings.verify is not None and self._at_work():
-                at_once = context.settings.verify_concurrent
-                self._spares.prewarm(at_once, snapshot.commit)
+            if context.settings.verify is not None:
+                self._prewarm_for_verify(snapshot.commit)
             return None
         self._ready.mark_started(_task(manifest).id)
         self.rounds += 1
         context.merge_order.add_chosen(manifest.batch)
         context.observer.batch_chosen(manifest)
         return manifest
+
+    def _prewarm_for_verify(self, commit: str) -> None:
+        if self._at_work():
+            at_once = self._context.settings.verify_concurrent
+            self._spares.prewarm(at_once, commit)
+        elif self._verifying is not None and not self._ready.waiting:
+            # What is verified now is most likely the last.
+            self._spares.make_no_more()
 
     def _next_batch(self) -> Manifest | None:
         running = list(self._running.values())

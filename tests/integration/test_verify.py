@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from runner.attempt import preparation, workspace, workspace_pool
+from runner.attempt import preparation, recycling, workspace, workspace_pool
+from runner.attempt.recycling import NewCheckout
 from runner.attempt.verify_checkouts import SpareCheckouts
 from runner.attempt.workspace import Workspace
 from runner.attempt.workspace_pool import WorkspacePool
@@ -205,6 +206,32 @@ CHAIN = [
     {"id": "B", "do": ["write b: x"], "depends_on": ["A"]},
     {"id": "C", "do": ["write c: x"], "depends_on": ["B"]},
 ]
+
+
+def test_the_checkout_of_the_last_run_of_verify_is_not_made_as_new(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workspace_pool, "_MIN_CHECKOUT_TIME", -1.0)
+    monkeypatch.setattr(workspace_pool, "_MIN_FILES", 0)
+    recycled: list[str] = []
+
+    def recycle(new: NewCheckout) -> Workspace | None:
+        recycled.append(new.workspace.folder.name)
+        return recycling.recycled(new)
+
+    monkeypatch.setattr(workspace_pool, "recycled", recycle)
+    # One slot, so that no workspace is prepared ahead.
+    project.plan(
+        CHAIN,
+        schedule="rolling",
+        max_concurrent=1,
+        verify="true",
+        verify_base="ignore",
+    )
+    project.run()
+    assert set(project.states().values()) == {"completed"}
+    # those of A and B
+    assert recycled.count("space") == 2
 
 
 @pytest.fixture

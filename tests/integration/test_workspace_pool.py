@@ -126,6 +126,33 @@ def test_a_spare_at_the_base_is_preferred_and_no_more_than_requested_are_made(
     assert spares(tmp_path) == [older]
 
 
+def test_spares_that_nobody_will_use_are_removed_before_the_end(
+    pool: WorkspacePool, project: Project, tmp_path: Path
+) -> None:
+    base = project.git("rev-parse", "HEAD")
+    prewarm(pool, 3, base)
+    assert len(spares(tmp_path)) == 3
+    prewarm(pool, 1, base)
+    [left] = pool._spares
+    assert spares(tmp_path) == [left.folder]
+    prewarm(pool, 0, base)
+    assert pool._expected == 0
+    assert spares(tmp_path) == []
+
+
+def test_a_spare_that_was_to_be_made_is_not_if_nobody_will_use_it(
+    pool: WorkspacePool, project: Project, tmp_path: Path
+) -> None:
+    base = project.git("rev-parse", "HEAD")
+    is_free = threading.Event()
+    pool._begin(is_free.wait, 60)
+    pool.prewarm(2, base)
+    pool.prewarm(1, base)
+    is_free.set()
+    prewarm(pool, 1, base)
+    assert len(spares(tmp_path)) == len(pool._spares) == pool._expected == 1
+
+
 def test_a_used_workspace_becomes_a_spare_instead_of_one_that_was_to_be_made(
     pool: WorkspacePool, project: Project, tmp_path: Path
 ) -> None:
