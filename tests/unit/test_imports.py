@@ -16,6 +16,9 @@ import pytest
 
 import runner
 
+# One worker reads the modules.
+pytestmark = [pytest.mark.one_python, pytest.mark.xdist_group("imports")]
+
 ROOT = Path(runner.__file__).parent
 
 # Which packages each package may import at run time, from the bottom up. A row grants

@@ -19,7 +19,7 @@ from tests.support.builders import quick
 from tests.support.real_plans import REAL, read
 from tests.support.trees import outcome, vendored
 
-some = settings(quick, max_examples=60)
+some = settings(quick, max_examples=30)
 few = settings(quick, max_examples=5)  # the files are large
 
 _BOX = st.builds(

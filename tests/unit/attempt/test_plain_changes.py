@@ -16,6 +16,8 @@ from runner.attempt.workspace import CaptureLimits, Workspace
 from runner.repo.command import Git, isolated_git
 from runner.repo.repository import Repository
 
+pytestmark = pytest.mark.one_python
+
 # what git runs for plain changes of the base's files
 NO_NEW = ["diff-files", "cat-file"]
 

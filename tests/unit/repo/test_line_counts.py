@@ -13,6 +13,8 @@ from runner.repo.command import isolated_git
 from runner.repo.repository import Repository
 from tests.support.git_calls import recorded_git_calls
 
+pytestmark = pytest.mark.one_python
+
 WORDS = (b"a", b"b", b"c", b"}", b"", b"\xff", b"\r", b"NUL\0")
 LONG = b"".join(b"line %d\n" % number for number in range(500))
 

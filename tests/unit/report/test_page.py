@@ -106,6 +106,7 @@ def test_a_hostile_text_adds_no_markup_and_is_shown_as_it_is(text: str) -> None:
     assert document["tasks"][0]["title"].count("<") == text.count("<")
 
 
+@pytest.mark.one_python
 def test_500_tasks_take_less_than_3_mb() -> None:
     written = page(data.report(record(500, diff=60_000)))
     assert len(written.encode()) < 3_000_000

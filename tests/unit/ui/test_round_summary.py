@@ -209,6 +209,7 @@ def test_a_large_plan_lists_unfinished_tasks_first() -> None:
     assert len(text) < 65_536
 
 
+@pytest.mark.one_python
 @pytest.mark.parametrize("count", [12, 256])
 def test_the_largest_texts_stay_below_githubs_limits_and_close_what_they_open(
     count: int,

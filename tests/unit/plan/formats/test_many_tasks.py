@@ -10,6 +10,8 @@ from tests.support import many_tasks
 from tests.support.counted_calls import counted_calls
 from tests.support.trees import checked, load, outcome
 
+pytestmark = pytest.mark.one_python
+
 
 def calls_of_reading(format_name: str, count: int) -> int:
     path, files = many_tasks.plan_of(format_name, count)
