@@ -25,17 +25,20 @@ _FAST_SETUP = 0.1
 
 
 def most_ahead(
-    free: int, setup_seconds: float, *, is_large: bool, others_work: bool
+    free: int, setup_seconds: float, *, is_large: bool, at_work: int, cores: int
 ) -> int:
     """How many workspaces are worth preparing while verify runs on what they start from,
     for so many free slots.
 
     `setup_seconds` is what set-up took at its fastest, and `is_large` whether a checkout
-    alone takes long. `others_work`: the run does more than verify, which this would slow down.
+    alone takes long. `at_work` attempts run beside verify.
     """
     if setup_seconds >= SLOW_SETUP:
         return free
-    if others_work or (setup_seconds < _FAST_SETUP and not is_large):
+    if is_large:
+        # Each takes a core for a moment, as each attempt may.
+        return max(0, min(free, cores - at_work))
+    if at_work or setup_seconds < _FAST_SETUP:
         return 0
     # beside verify alone: more of them would hold it up
     return min(free, 1)

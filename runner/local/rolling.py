@@ -16,6 +16,7 @@ again from their result folders.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -415,7 +416,8 @@ class RollingSchedule:
             self._account.slots - len(working),
             self._workspaces.setup_seconds,
             is_large=self._workspaces.is_large,
-            others_work=bool(self._at_work()),
+            at_work=len(self._at_work()),
+            cores=os.cpu_count() or 1,
         )
         if (commit, most) == self._prepared_for or most <= len(self._early):
             return
