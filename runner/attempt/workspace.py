@@ -230,9 +230,11 @@ def _refuse_touched(git: Git) -> None:
 
     The index has the change time (ctime) of each, which no program can set back.
     """
-    refuse_changed(git)
-    if git.run(["ls-files", "--others"]):
-        raise GitFailed(["ls-files"], 1, "a spare checkout was changed")
+    # Neither waits for the other: somebody waits for both.
+    with git.beside(["ls-files", "--others"]) as others:
+        refuse_changed(git)
+        if others():
+            raise GitFailed(["ls-files"], 1, "a spare checkout was changed")
 
 
 def refuse_changed(git: Git) -> None:
