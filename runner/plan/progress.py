@@ -225,13 +225,27 @@ class Progress(NamedTuple):
         """
         # Most tasks of a large plan have neither a record nor a mark.
         index = index_of(tasks)
-        missing = filterfalse(self.records.__contains__, index.by_id)
+        missing = [*filterfalse(self.records.__contains__, index.by_id)]
         own_records = dict.fromkeys(missing, _unrecorded(Status.PENDING, skipped=False))
-        for task in index.marked:
+        for task in self._marked_anew(tasks, missing):
             own_record = self._own_record(task)
             if own_record is not self.records.get(task.id):
                 own_records[task.id] = own_record
-        return self.with_records(own_records) if own_records else self
+        complete = self.with_records(own_records) if own_records else self
+        global _last_complete
+        _last_complete = tasks, complete
+        return complete
+
+    def _marked_anew(
+        self, tasks: Sequence[Task], missing: Sequence[str]
+    ) -> Sequence[Task]:
+        """The marked tasks whose records may lack what their marks say."""
+        index, last = index_of(tasks), _last_complete
+        if last is None or last[0] is not tasks or last[1].reopened != self.reopened:
+            return index.marked
+        changed = [*missing, *self.changed_since(last[1])]
+        found = filter(None, map(index.by_id.get, changed))
+        return [task for task in found if task.is_marked]
 
     def with_held(self, task: Task, branch: str) -> Progress:
         """The task's finished work waits on `branch` for a person."""
@@ -508,6 +522,11 @@ def _is_same(one: Failure, other: Failure) -> bool:
 
 def _has_begun(record: Record) -> bool:
     return record.attempts > 0 or record.status is Status.IN_PROGRESS
+
+
+# The tasks that had a record each last, and that progress: at each landing only a few
+# records are others, while a person may have marked most of a large plan.
+_last_complete: tuple[Sequence[Task], Progress] | None = None
 
 
 @lru_cache
