@@ -15,7 +15,7 @@ from runner.fan_in import kept_refs
 from runner.local.merge_order import MergeOrder
 from runner.local.request_context import RequestContext, TakenRequests
 from runner.local.setup_record import SetupRecord
-from runner.local.unrecorded import counted_snapshot
+from runner.local.unrecorded import counted_snapshot, with_unrecorded
 from runner.plan.snapshot import Snapshot, committed_include, committed_template
 from runner.plan.trees import CommitTree
 from runner.schedule.task_choice import EVERY_TASK, TaskChoice
@@ -64,12 +64,16 @@ class RunContext:
 
         Raises UsageProblem if the branch is gone.
         """
-        settings = self.settings
+        settings, state = self.settings, self.journal.state()
+        branch, head = self.lander.branch, self.lander.head()
+        landed = self.lander.landed_snapshot(self.run, head)
+        if landed is not None:
+            return with_unrecorded(landed, state, branch, settings.progress).snapshot
         return counted_snapshot(
             self.repo,
-            self.journal.state(),
-            self.lander.branch,
-            self.lander.head(),
+            state,
+            branch,
+            head,
             settings.plan,
             settings.progress,
             settings.task_rules,

@@ -34,7 +34,13 @@ from runner.local.result_seals import ResultSeals
 from runner.local.unlanded_work import has_unlanded_work
 from runner.local.unrecorded import commit_progress, recorded_event, with_unrecorded
 from runner.local.verdict_key import key_of
-from runner.plan.snapshot import NO_RULES, Snapshot, read_for_recording, read_snapshot
+from runner.plan.snapshot import (
+    NO_RULES,
+    Snapshot,
+    is_as_read,
+    read_for_recording,
+    read_snapshot,
+)
 from runner.repo import ref_update, work_tree
 
 # What merges and verifies is imported when there is something: the first agent of a run
@@ -88,6 +94,8 @@ class BranchLander:
         self.checkouts: VerifyCheckouts = NewCheckouts()
         # what the last run of `verify` took that was not ended; None before it
         self._verify_seconds: float | None = None
+        # the run that landed the last batch, and what its branch says since
+        self._landed: tuple[str, Snapshot] | None = None
 
     @property
     def verify_seconds(self) -> float | None:
@@ -114,7 +122,7 @@ class BranchLander:
         """
         for _ in range(TRIES):
             head = self.head()
-            snapshot = read_for_recording(
+            snapshot = self.landed_snapshot(manifest.run, head) or read_for_recording(
                 self._repo,
                 head,
                 manifest.plan,
@@ -140,10 +148,28 @@ class BranchLander:
             progress = fan_in.snapshot.progress
             if self.land_batches(batches, progress, head, fan_in.commits):
                 self._note_recorded(counted.ids)
+                self._landed = manifest.run, fan_in.snapshot
                 if fan_in.landed:
                     self._note_landed(manifest, fan_in.tip)
                 return fan_in
         raise self.moved_too_often()
+
+    def landed_snapshot(self, run: str, head: str) -> Snapshot | None:
+        """What the branch says at its head, if the last batch of this run has made it.
+
+        Its plan is the one that was read before, of which only the run's own marks are
+        others now, and the records say the same. Reading it anew for each landing would
+        take longer than the landing. None: the commit must be read.
+        """
+        if self._landed is None:
+            return None
+        landed_by, snapshot = self._landed
+        if landed_by != run or snapshot.commit != head:
+            return None
+        # What is reopened is not in the files, and an unreadable plan may be another.
+        if snapshot.progress.reopened or snapshot.problems:
+            return None
+        return snapshot if is_as_read(snapshot.plan) else None
 
     def _chosen_from(self, manifest: Manifest) -> Snapshot:
         """What the batch was chosen from."""

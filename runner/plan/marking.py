@@ -35,6 +35,8 @@ class _KeptMarker(NamedTuple):
 
 _kept: dict[tuple[str, ...], _KeptMarker] = {}
 _MAX_KEPT = 4
+# Plans of which the marks that were written last may have changed more than their tasks.
+_changed: set[tuple[str, ...]] = set()
 
 
 def write_marks(
@@ -50,12 +52,22 @@ def write_marks(
     if kept is None:
         return write_once(plan, tree, marks)
     written = kept.marker.write(marks)
-    if kept.marker.is_current:
+    _changed.discard(plan.key)
+    if not kept.marker.is_current:
+        _changed.add(plan.key)
+    else:
         kept.files.texts.update(written)
         _kept[plan.key] = kept
         if len(_kept) > _MAX_KEPT:
             _kept.pop(next(iter(_kept)), None)
     return written
+
+
+def is_as_read(plan: PlanFiles) -> bool:
+    """Whether the marks that were written last have changed no other task of the plan, so
+    that reading it anew says nothing new.
+    """
+    return not formats.changes_with_marks(plan.source) and plan.key not in _changed
 
 
 def write_once(

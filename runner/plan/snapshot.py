@@ -12,11 +12,11 @@ from runner.core import gc_pause
 from runner.core.errors import InvalidInput, Problem, UsageProblem
 from runner.core.task import Owner, Plan, PlanSettings, Status, Task, TaskRules
 from runner.core.validation import nearest
-from runner.plan import formats, progress_file
+from runner.plan import formats, marking, progress_file
 from runner.plan.formats import Mark, Tree
 from runner.plan.graph import TaskGraph
 from runner.plan.loading import NO_OWNERS, load, write_back
-from runner.plan.marking import write_marks, write_once
+from runner.plan.marking import PlanFiles, write_marks, write_once
 from runner.plan.progress import Progress
 from runner.plan.task_rules import apply_rules, effective_rules
 from runner.plan.trees import (
@@ -452,6 +452,14 @@ def write_mark_blobs(
     marks = changed_marks(snapshot, after, among)
     marked = write_back(snapshot.plan, tree, marks, write_marks) if marks else {}
     return {path: objects.write_blob(text.encode()) for path, text in marked.items()}
+
+
+def is_as_read(plan: Plan) -> bool:
+    """Whether the plan has the same tasks with the marks that a run has written last."""
+    return all(
+        marking.is_as_read(PlanFiles(part.source, part.path, part.options))
+        for part in plan.parts or (plan,)
+    )
 
 
 def written_paths(repo: Repository, snapshot: Snapshot, progress_path: str) -> set[str]:

@@ -31,6 +31,7 @@ __all__ = [
     "Options",
     "Source",
     "Tree",
+    "changes_with_marks",
     "check_options",
     "choose_source",
     "detect",
@@ -83,6 +84,17 @@ def _built_in(name: str) -> Source:
     source_class = getattr(import_module(f"runner.plan.formats.{module}"), class_name)
     source: Source = source_class()
     return source
+
+
+def changes_with_marks(name: str) -> bool:
+    """Whether a plan of this format has other tasks once a run has marked some.
+
+    Assumed of every format that another package adds.
+    """
+    # Only a format that has the attribute does; the Protocol does not require it.
+    if name not in _BUILT_IN:
+        return True
+    return bool(getattr(_built_in(name), "changes_with_marks", False))
 
 
 def source_names() -> list[str]:

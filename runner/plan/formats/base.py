@@ -66,7 +66,9 @@ class Source(Protocol):
     tasks; for every other format such a plan is a mistake. With an attribute
     `leaves_out_records = True`, a task with an unknown dependency is skipped instead of
     refusing the plan; see `left_out`. With a method `marker(path, tree, options)`, which
-    returns a `Marker`, a plan is not read anew for each mark.
+    returns a `Marker`, a plan is not read anew for each mark. With an attribute
+    `changes_with_marks = True`, the mark of a finished task changes what others are or
+    wait for, so that a run reads the plan anew after each landing.
     """
 
     name: str

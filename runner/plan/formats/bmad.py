@@ -87,6 +87,8 @@ class Bmad:
     name = "bmad"
     leaves_out_records = True
     waits_for_left_out = True
+    # A story in review is passed over, and what follows waits for the one before it.
+    changes_with_marks = True
     options: Mapping[str, Sequence[str]] = {
         "order": ("file", "none"),
         "finished": ("review", "done"),

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.core.errors import InvalidInput, Problem
-from runner.core.task import Status
+from runner.core.task import Plan, Status
 from runner.plan import formats
 from runner.plan.formats import Mark, MemoryTree
 from runner.plan.loading import WriteMarks
-from runner.plan.marking import PlanFiles, write_marks, write_once
+from runner.plan.marking import PlanFiles, is_as_read, write_marks, write_once
 from tests.support.builders import quick
 from tests.support.real_plans import REAL, read
 from tests.support.trees import outcome, vendored
@@ -242,3 +242,63 @@ def test_marks_of_a_real_plan_that_is_kept_are_those_of_one_that_is_read(
     files = dict(vendored(name).files)
     plan = PlanFiles(source, loaded.path, loaded.options)
     _is_written_alike(data, plan, files, [task.id for task in loaded.tasks])
+
+
+def _completed_in_order(data: st.DataObject, plan: Plan) -> dict[str, Mark]:
+    """The marks of some open tasks that wait for finished ones only."""
+    done = {task.id for task in plan.tasks if task.source_status is Status.COMPLETED}
+    ready = [
+        task.id
+        for task in plan.tasks
+        if task.id not in done and not task.skipped and done.issuperset(task.waits_for)
+    ]
+    if not ready:
+        return {}
+    chosen = data.draw(st.sets(st.sampled_from(ready), min_size=1, max_size=3))
+    return {task_id: Mark(Status.COMPLETED, None, None, None) for task_id in chosen}
+
+
+_KEEPS_PLAN = [name for name in _CASES if not formats.changes_with_marks(name)]
+
+
+@pytest.mark.parametrize("source", _KEEPS_PLAN)
+@some
+@given(data=st.data())
+def test_marks_of_finished_tasks_change_no_other_task(
+    data: st.DataObject, source: str
+) -> None:
+    path, all_options, texts = _CASES[source]
+    options, text = data.draw(st.sampled_from(all_options)), data.draw(texts)
+    before, _ = outcome(path, text, source=source, options=options)
+    if before is None:
+        return
+    marks = _completed_in_order(data, before)
+    plan = PlanFiles(source, path, options)
+    written = write_marks(plan, MemoryTree({path: text}), marks)
+    if not is_as_read(plan):
+        return
+    after, problems = outcome(
+        path, written.get(path, text), source=source, options=options
+    )
+    if source == "beads" and text.count(next(iter(marks), "")) > 1:
+        return  # the id of a record that was deleted, which beads gives to no other
+    assert after is not None, problems
+    assert _others(before, marks) == _others(after, marks)
+
+
+def _others(plan: Plan, marked: Mapping[str, Mark]) -> dict[str, object]:
+    """What a run knows of the tasks that are not marked: with the open ones that each
+    waits for, as a finished one in between may be left out.
+    """
+    done = {task.id for task in plan.tasks if task.source_status is Status.COMPLETED}
+    done.update(marked)
+    return {
+        task.id: (
+            task.digest,
+            set(task.waits_for) - done,
+            task.source_status,
+            task.skipped,
+        )
+        for task in plan.tasks
+        if task.id not in marked
+    }
