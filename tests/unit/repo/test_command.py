@@ -12,7 +12,8 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from time import sleep
+from time import monotonic, sleep
+from types import SimpleNamespace
 
 import pytest
 
@@ -344,10 +345,14 @@ def test_a_long_lived_git_may_take_its_time_between_two_requests(
     git: Git, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(command, "_OVERSEER_SECONDS", 0.01)
-    process = replace(git, timeout=0.01).start(["cat-file", "--batch-check"])
+    passed = 0
+    clock = SimpleNamespace(monotonic=lambda: monotonic() + passed, sleep=sleep)
+    monkeypatch.setattr(command, "time", clock)
+    process = replace(git, timeout=600).start(["cat-file", "--batch-check"])
     process.send(b"HEAD\n")
     assert process.stdout.readline() == b"HEAD missing\n"
     process.answered()
+    passed = 1200
     sleep(0.2)  # and none of many looks at it ends it
     process.send(b"HEAD\n")
     assert process.stdout.readline() == b"HEAD missing\n"
