@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 IDENTITY = {
     "GIT_CONFIG_GLOBAL": os.devnull,
@@ -32,13 +31,6 @@ sys.dont_write_bytecode = False
 # that the tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-# No test asserts a time: on a busy machine any example may take long.
-settings.register_profile(
-    "timeless", deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
-settings.load_profile("timeless")
 
 
 @pytest.fixture(autouse=True)
