@@ -4,6 +4,8 @@ from __future__ import annotations
 
 _SECONDS_UP_TO = 90  # from here on in minutes
 _MINUTES_UP_TO = 90  # from here on in hours
+# What is worth a line: a saving of this part of the whole, and of so many seconds.
+_MIN_PART, _MIN_SECONDS = 0.1, 30.0
 
 
 def rough_time(seconds: float) -> str:
@@ -36,6 +38,11 @@ def rough_saving(before: float, after: float) -> str:
     if unit != "h" and unit == _in_unit(after)[1]:
         return f"about {rough_time(after)} instead of {number}"
     return f"about {rough_time(after)} instead of {rough_time(before)}"
+
+
+def is_worth_a_line(saved: float, whole: float) -> bool:
+    """Whether a saving of so many seconds is told of what takes `whole` seconds."""
+    return saved >= max(_MIN_PART * whole, _MIN_SECONDS)
 
 
 def _in_unit(seconds: float) -> tuple[int, str]:

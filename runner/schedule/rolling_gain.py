@@ -6,15 +6,13 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from runner.core.result import Failure, FailureKind
-from runner.core.rough_time import rough_saving
+from runner.core.rough_time import is_worth_a_line, rough_saving
 from runner.core.task import Task
 from runner.plan.records import Record
 from runner.plan.snapshot import Snapshot
 from runner.schedule.simulation import ExpectedAttempt, Simulation
 from runner.schedule.task_choice import TaskChoice
 
-# What is worth a line: a saving of this part of the run, and of so many seconds.
-_MIN_PART, _MIN_SECONDS = 0.1, 30.0
 _FAILED = Failure.model_construct(kind=FailureKind.AGENT_ERROR, message="as in the run")
 
 
@@ -58,7 +56,6 @@ def rolling_gain(
     simulation = Simulation(before, 1, attempt_of, TaskChoice(frozenset(past)))
     batch = simulation.run("batch", slots).seconds
     rolling = simulation.run("rolling", slots).seconds
-    saved = batch - rolling
-    if saved < max(_MIN_PART * batch, _MIN_SECONDS):
+    if not is_worth_a_line(batch - rolling, batch):
         return None
     return f"rolling: {rough_saving(batch, rolling)}"

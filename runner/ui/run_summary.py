@@ -6,15 +6,13 @@ import shlex
 
 from runner.core import kept_commands
 from runner.core.result import REFUSED, FailureKind
-from runner.core.rough_time import rough_saving
+from runner.core.rough_time import is_worth_a_line, rough_saving
 from runner.core.run_view import AttemptView, RunView
 from runner.ui.attempt_text import duration
 from runner.ui.run_lines import log_lines, more_lines
 from runner.ui.shown_text import Line, lines_of, one_line
 
 _MAX_LOG_LINES = 10
-# What is worth a line: a saving of this part of the agents' time, and of so many seconds.
-_MIN_SAVED_PART, _MIN_SAVED_SECONDS = 0.1, 30.0
 # How an attempt ends with work that a person may let land as it is.
 _ACCEPTABLE = REFUSED | {FailureKind.CONFLICT, FailureKind.QUESTION}
 
@@ -74,8 +72,7 @@ def pooled_gain(view: RunView) -> str | None:
     attempts.sort(key=lambda each: each.started or 0.0)
     preparing = [each.preparing for each in attempts]
     before, after = sum(preparing), sum(preparing[: max(1, view.start.max_concurrent)])
-    saved = before - after
-    if saved < max(_MIN_SAVED_PART * view.busy_seconds, _MIN_SAVED_SECONDS):
+    if not is_worth_a_line(before - after, view.busy_seconds):
         return None
     return f"pooled workspaces: preparing {rough_saving(before, after)}"
 
