@@ -4,6 +4,10 @@ It runs in mount, process and IPC namespaces of its own. The whole file system i
 mounted read-only; what is hidden is covered by an empty folder or a file that nobody can
 open, and what is open is mounted over it once more, the shorter paths first.
 
+bubblewrap makes each folder on the way to what it mounts, if it is missing. These are made
+in memory: the folder that covers is, and where the program's own folder of temporary files
+covers instead, the first of them gets one over it.
+
 A process is the first of its process namespace, so the kernel ends all others with it.
 A user namespace is always made: without one, the root of this machine would keep its
 power over mounts and devices, also where it has given up the rest.
@@ -15,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from runner.sandbox.rules import Access, Rules
+from runner.sandbox.rules import Access, Rules, parents
 
 # What is at a path: a folder, anything else, or nothing.
 Kind = Literal["folder", "file"]
@@ -49,11 +53,21 @@ def arguments(
     texts += ["--ro-bind", "/", "/", "--dev", _DEVICES, "--proc", "/proc"]
     # the kernel lets the user 0 of any namespace write there if it is the machine's root
     texts += ["--ro-bind", _KERNEL_SETTINGS, _KERNEL_SETTINGS]
-    covered = []
+    texts += _mounts(rules, kind_of)
+    return [*texts, "--chdir", str(working_folder)]
+
+
+def _mounts(rules: Rules, kind_of: KindOf) -> list[str]:
+    texts: list[str] = []
+    covered: list[str] = []
     for path, access in rules.rules.items():
         kind = kind_of(path)
         if kind is None:
             continue
+        first = _first_missing(path, rules)
+        if first is not None and first not in covered:
+            texts += ["--tmpfs", first]
+            covered.append(first)
         if path in rules.shared_temporary:
             texts += ["--bind", rules.temporary, path]
         elif access is not Access.HIDDEN:
@@ -65,7 +79,20 @@ def arguments(
             texts += ["--ro-bind", _NOTHING, path]
     for path in covered:
         texts += ["--remount-ro", path]
-    return [*texts, "--chdir", str(working_folder)]
+    return texts
+
+
+def _first_missing(path: str, rules: Rules) -> str | None:
+    """The first folder on the way to the path that the program's folder of temporary files
+    does not have, None if there is none.
+    """
+    below = path
+    for folder in parents(path):
+        if folder in rules.rules:
+            is_missing = folder in rules.shared_temporary and below != path
+            return below if is_missing else None
+        below = folder
+    return None
 
 
 def _bind(path: str, access: Access) -> str:

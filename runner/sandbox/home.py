@@ -56,7 +56,9 @@ def make(folder: Path, home: Path, rules: Rules) -> None:
                 make_it = _copy_folder if is_state else _link
                 _put(top, name, partial(make_it, home / name))
             for name in _READABLE_CACHES:
-                _put(top, f"{_CACHE}/{name}", partial(_link, home / _CACHE / name))
+                cache = home / _CACHE / name
+                if os.path.lexists(cache):
+                    _put(top, f"{_CACHE}/{name}", partial(_link, cache))
     finally:
         os.close(top)
 

@@ -169,3 +169,18 @@ def test_an_attempt_finds_nothing_in_its_home_that_another_in_its_slot_left(
     assert len(project.git("show", "HEAD:A/left").splitlines()) == 4
     files = project.git("ls-tree", "-r", "--name-only", "HEAD", "A", "B").split()
     assert files == ["A/left", "A/place", "B/left", "B/place"]
+
+
+def test_nothing_can_be_made_beside_the_checkout_or_in_the_folder_of_the_run(
+    project: Project,
+) -> None:
+    script = """
+        for each in ../new ../../new; do
+            mkdir "$each" 2>/dev/null && echo "$each" >>made
+        done
+        mkdir /tmp/new && echo /tmp >>made
+    """
+    project.plan([{"id": "A"}], agent={"command": ["sh", "-c", script]}, sandbox="auto")
+    done = project.cli("run")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert project.git("show", "HEAD:made") == "/tmp"

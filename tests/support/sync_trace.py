@@ -10,7 +10,7 @@ import os
 import re
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 # Those that change files or names, make them durable, or change the working folder.
@@ -36,6 +36,7 @@ class Call:
     paths: tuple[str, ...]
     text: str
     made: bool = False  # by open: the file may be new
+    thread: str = ""  # its number
 
 
 def trace(argv: Sequence[str], folder: Path, log: Path, **env: str) -> str:
@@ -82,7 +83,7 @@ def calls(log: Path) -> Iterator[Call]:
             text = begun.pop(thread, "") + resumed[2]
         call = _parsed(text, thread, folders)
         if call is not None:
-            yield call
+            yield replace(call, thread=thread)
 
 
 def _parsed(text: str, thread: str, folders: dict[str, str]) -> Call | None:
@@ -106,6 +107,9 @@ def _parsed(text: str, thread: str, folders: dict[str, str]) -> Call | None:
     if name == "chdir":
         folders[thread] = _absolute(_texts(arguments)[0], base)
         return None
+    if name == "mount":
+        has_source = not arguments.startswith("NULL")
+        return Call(name, (_absolute(_texts(arguments)[has_source], base),), arguments)
     at = [first or second for first, second in _FOLDER.findall(arguments)]
     paths = []
     for number, path in enumerate(_texts(arguments)):

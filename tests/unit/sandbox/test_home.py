@@ -62,6 +62,13 @@ def test_what_may_be_read_is_there_and_no_secret_and_no_cache(
     assert not any(os.path.lexists(own / name) for name in missing)
 
 
+def test_no_folder_is_made_for_caches_that_are_not_there(tmp_path: Path) -> None:
+    empty, own = tmp_path / "ann", tmp_path / "home"
+    empty.mkdir()
+    own_home.make(own, empty, _rules(empty))
+    assert list(own.iterdir()) == []
+
+
 def test_what_is_new_stays_in_the_own_home(home: Path, tmp_path: Path) -> None:
     own = tmp_path / "home"
     own_home.make(own, home, _rules(home))

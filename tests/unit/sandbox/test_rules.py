@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -116,9 +117,11 @@ def test_bubblewrap_mounts_the_shorter_paths_first() -> None:
         "--ro-bind / /",
         "--bind /tmp/fanin-1/0/tmp /tmp ",
         "--tmpfs /home/ann/shop ",
+        "--tmpfs /tmp/fanin-1 ",
         "--bind /tmp/fanin-1/0/checkout ",
         "--ro-bind /home/ann/shop/.git/objects ",
         "--remount-ro /home/ann/shop ",
+        "--remount-ro /tmp/fanin-1 ",
         "--chdir /tmp/fanin-1/0/checkout",
     ]
     places = [line.index(text) for text in order]
@@ -127,6 +130,19 @@ def test_bubblewrap_mounts_the_shorter_paths_first() -> None:
     assert "--cap-add" not in line
     assert "--unshare-net" not in line
     assert "wrappers" not in line, "what is not there cannot be mounted"
+    assert line.count("--tmpfs /tmp/fanin-1 ") == 1
+
+
+def test_bubblewrap_makes_one_folder_on_a_disk_for_all_that_lies_below_it() -> None:
+    settings = SandboxSettings(read=("/tmp/data", "/tmp/cache/a/b", "/tmp/cache/a/c"))
+    texts = bubblewrap.arguments(
+        _rules(settings), _kind_of, is_root=False, working_folder=CHECKOUT
+    )
+    mounts = itertools.pairwise(texts)
+    in_memory = {path for option, path in mounts if option == "--tmpfs"}
+    below = {path for path in in_memory if path.startswith("/tmp/")}
+    assert below == {"/tmp/cache", "/tmp/fanin-1"}
+    assert "--ro-bind /tmp/data /tmp/data" in " ".join(texts)
 
 
 def test_landlock_alone_allows_the_neighbours_of_what_is_hidden_one_by_one() -> None:
