@@ -17,7 +17,9 @@ from runner.core.errors import GitFailed
 from runner.repo.command import Git, Process
 
 T = TypeVar("T")
-_CAT_FILE = ("cat-file", "--batch-command")
+# Buffered: it writes its answers together, where each would wake this process.
+_CAT_FILE = ("cat-file", "--batch-command", "--buffer")
+_FLUSH = "flush\n"
 _UPDATE_REF = ("update-ref", "--create-reflog", "-m", "fanin", "--stdin")
 # What surely fits into a pipe, so that both sides never wait for each other: the bytes of
 # questions, or of the first lines of their answers. Linux has pipes of 8 KiB where a user
@@ -169,7 +171,7 @@ class ObjectReader:
         if any("\n" in name for name in names):
             raise ValueError("the name of a git object has no line end")
         for batch in _batches(names):
-            requests = "".join(f"{command} {name}\n" for name in batch)
+            requests = "".join(f"{command} {name}\n" for name in batch) + _FLUSH
             try:
                 stream = self._process.send(requests)
             except OSError:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from runner.core.errors import GitFailed
-from runner.repo.batch_process import ObjectReader
+from runner.repo.batch_process import _FLUSH, ObjectReader
 from runner.repo.command import Git, isolated_git
 
 LARGE = b"0123456789" * 300_000  # more than one piece
@@ -118,3 +119,15 @@ def test_long_names_of_what_is_missing_fill_no_pipe(reader: ObjectReader) -> Non
     """Git repeats such a name: both sides would wait for each other."""
     names = [f"HEAD:{number}/{'deep/' * 600}" for number in range(100)]
     assert reader.infos(names) == [None] * len(names)
+
+
+def test_git_has_read_all_questions_before_it_answers(git: Git) -> None:
+    """Each answer on its own would wake who asks. More fits into no pipe here than what
+    git has read.
+    """
+    answer = b"%s blob 4\n" % blob(git, b"one\n").encode()
+    reader = ObjectReader(replace(git, timeout=30))
+    questions = f"info {answer.decode()[:40]}\n" * 10_000
+    stream = reader._process.send(f"{questions}{_FLUSH}")
+    assert stream.read(len(answer) * 10_000) == answer * 10_000
+    reader.close()
