@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import selectors
 import shlex
 import signal
@@ -419,10 +420,30 @@ def _collect(
                 else:
                     sink.write(data)
     while watch.stopped is None and (seconds := watch.seconds_to_wait()):
-        with suppress(TimeoutExpired):
-            popen.wait(seconds)
+        if _ends_within(seconds, popen):
             break
     return bytes(output), bytes(messages)
+
+
+def _ends_within(seconds: float, popen: Popen[bytes]) -> bool:
+    """Wait until the process has ended, at most that long; whether it has."""
+    if popen.poll() is not None:
+        return True
+    try:
+        ended = os.pidfd_open(popen.pid)
+    except (AttributeError, OSError):  # not on every system
+        with suppress(TimeoutExpired):
+            popen.wait(seconds)
+        return popen.returncode is not None
+    # `Popen.wait` with a limit sleeps between its looks at the process, a millisecond at
+    # first. Most commands end sooner once they have closed their output.
+    try:
+        poll = select.poll()
+        poll.register(ended, select.POLLIN)
+        poll.poll(seconds * 1000)
+    finally:
+        os.close(ended)
+    return popen.poll() is not None
 
 
 class Process:

@@ -252,6 +252,39 @@ def test_git_is_ended_at_its_time_limit(git: Git) -> None:
         slow.run_unchecked(["slow"])
 
 
+def _silent(tmp_path: Path, then: str) -> Git:
+    """A git that closes its output at once, and then does something."""
+    program = tmp_path / "programs" / "git"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\nexec >&- 2>&-\n{then}\n")
+    program.chmod(0o755)
+    return Git(tmp_path, {"PATH": f"{program.parent}:{os.environ['PATH']}"})
+
+
+def test_the_end_of_git_is_waited_for_without_looking_for_it_time_and_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent = _silent(tmp_path, "sleep 0.2; exit 3")
+    # what `Popen.wait` sleeps by
+    monkeypatch.setattr(subprocess, "time", None)
+    assert silent.status(["version"]) == 3
+
+
+def test_the_end_of_git_is_seen_where_the_system_does_not_tell_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "pidfd_open")
+    assert _silent(tmp_path, "sleep 0.2; exit 3").status(["version"]) == 3
+
+
+def test_a_git_that_has_closed_its_output_is_ended_at_its_time_limit(
+    tmp_path: Path,
+) -> None:
+    silent = replace(_silent(tmp_path, "sleep 600"), timeout=0.2)
+    with pytest.raises(GitFailed, match="it was stopped after 0 s"):
+        silent.run_unchecked(["version"])
+
+
 def test_a_git_beside_other_work_prints_more_than_a_pipe_takes(git: Git) -> None:
     printing = git.with_config(f"alias.slow=!head -c {MANY} /dev/zero")
     with printing.beside(["slow"]) as output:
