@@ -57,11 +57,8 @@ ENV = environment(**WHO, GIT_CONFIG_NOSYSTEM="1", GIT_CONFIG_GLOBAL="/dev/null")
 
 
 def git(where: Path, *argv: str, stdin: bytes = b"") -> str:
-    return (
-        run(["git", "-c", "gc.auto=0", *argv], where, stdin=stdin, env=ENV)
-        .decode()
-        .strip()
-    )
+    whole = ["git", "-c", "gc.auto=0", *argv]
+    return run(whole, where, stdin=stdin, env=ENV, timeout=None).decode().strip()
 
 
 @dataclass(frozen=True)

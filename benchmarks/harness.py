@@ -155,9 +155,13 @@ def run(
     *,
     stdin: bytes = b"",
     env: Mapping[str, str] | None = None,
-    timeout: float = 600,
+    timeout: float | None = 600,
 ) -> bytes:
-    """A program's output. WrongOutput if it fails."""
+    """A program's output. WrongOutput if it fails.
+
+    With a `timeout`, the time of a program is up to 1 ms longer than it takes: subprocess
+    sleeps between its looks at the process.
+    """
     done = subprocess.run(
         list(argv),
         cwd=cwd,
