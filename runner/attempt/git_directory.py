@@ -76,13 +76,14 @@ class Seed(NamedTuple):
 
     def write_for_capture(self, git_dir: Path) -> None:
         """Make a git directory for fanin, which has no refs and is its own folder of
-        objects.
+        objects. The folder may be there, empty.
 
         Raises GitFailed if the disk does not take it.
         """
         # Of the refs git asks only whether they are there. A link takes no block of the
         # disk, as a folder does.
-        _write(git_dir, self.files, [] if self._has_links else ["refs"])
+        folders = [] if self._has_links else ["refs"]
+        _write(git_dir, self.files, folders, may_exist=True)
         if self._has_links:
             with _refused_by_disk():
                 (git_dir / "refs").symlink_to(".")
@@ -108,14 +109,18 @@ class Seed(NamedTuple):
 
 
 def _write(
-    git_dir: Path, files: Mapping[str, bytes], folders: Iterable[str] = ()
+    git_dir: Path,
+    files: Mapping[str, bytes],
+    folders: Iterable[str] = (),
+    *,
+    may_exist: bool = False,
 ) -> None:
     """Make the folder, with these folders and files in it. GitFailed if the disk does not
     take it.
     """
     top = str(git_dir)
     with _refused_by_disk():
-        git_dir.mkdir(parents=True)
+        git_dir.mkdir(parents=True, exist_ok=may_exist)
         for name in _with_parents([*folders, *_folders_of(files)]):
             os.mkdir(f"{top}/{name}")  # noqa: PTH102 - a Path for each takes twice as long
         for name, data in files.items():

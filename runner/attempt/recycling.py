@@ -6,14 +6,13 @@ anew. Git knows that by the file's change time (ctime), which no program can set
 
 from __future__ import annotations
 
-import os
 import shutil
-import stat
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from runner.attempt import workspace
+from runner.attempt.emptied_folders import FolderState
 from runner.attempt.workspace import Workspace
 
 SPARE_BRANCH = "fanin/spare"  # until the next attempt gives it another
@@ -21,28 +20,11 @@ SPARE_BRANCH = "fanin/spare"  # until the next attempt gives it another
 _INDEX = "new.index"
 
 
-class _Folder(NamedTuple):
-    """What a program can change of a folder beside what is in it."""
-
-    mode: int
-    owner: int
-    group: int
-    attributes: tuple[str, ...]
-
-    @classmethod
-    def at(cls, path: str | Path) -> _Folder:
-        status = os.lstat(path)
-        names: list[str] = []
-        if hasattr(os, "listxattr") and stat.S_ISDIR(status.st_mode):
-            names = os.listxattr(path, follow_symlinks=False)
-        return cls(status.st_mode, status.st_uid, status.st_gid, tuple(sorted(names)))
-
-
 class NewCheckout(NamedTuple):
     """A workspace as it was made, with what its folders are like then."""
 
     workspace: Workspace
-    folder: _Folder
+    folder: FolderState
     place: tuple[int, int]  # device and inode of the workspace's folder
 
     @classmethod
@@ -50,7 +32,7 @@ class NewCheckout(NamedTuple):
         """To be called before anything runs there. OSError where the disk is full."""
         if space.index_record.data is None:
             shutil.copyfile(space.index, space.folder / _INDEX)
-        return cls(space, _Folder.at(space.checkout), _place(space.folder))
+        return cls(space, FolderState.at(space.checkout), _place(space.folder))
 
     def with_seed_of(self, space: Workspace) -> NewCheckout:
         """The same, which borrows where that workspace does."""
@@ -73,7 +55,7 @@ def recycled(new: NewCheckout) -> Workspace | None:
     git.run(["clean", "-ffdxq"])
     # Git neither sees nor removes pipes, and opens one that is called .gitattributes.
     folders, special = workspace.folders_of(space.checkout)
-    if special or any(_Folder.at(path) != new.folder for path in folders):
+    if special or any(FolderState.at(path) != new.folder for path in folders):
         return None
     return workspace.write_again(space)
 

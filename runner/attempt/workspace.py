@@ -22,6 +22,7 @@ from secrets import token_hex
 from types import MappingProxyType
 from typing import BinaryIO, NamedTuple
 
+from runner.attempt.emptied_folders import EmptiedFolders, FolderState, move_capture
 from runner.attempt.git_directory import Seed
 from runner.attempt.included_files import NOTHING, Included
 from runner.core.errors import GitFailed
@@ -120,7 +121,8 @@ class Workspace:
     changes that set-up made before the agent, `left_out` the paths that could not be
     captured then, `set_up` the files of the base that set-up changed. `included` came
     from the person's work tree. `is_ready`: neither this nor set-up is needed again.
-    `limits` are those of every git command on what is there.
+    `limits` are those of every git command on what is there. `new_folder` is what a folder
+    is like that was just made beside the checkout; None: not known.
     """
 
     folder: Path
@@ -137,6 +139,7 @@ class Workspace:
     included: Included = NOTHING
     is_ready: bool = False
     limits: CaptureLimits = _DEFAULT_LIMITS
+    new_folder: FolderState | None = None
 
     @property
     def checkout(self) -> Path:
@@ -176,19 +179,29 @@ class Workspace:
 
 
 def create(
-    origin: Origin, base: str, folder: Path, branch: str, seed: Seed | None = None
+    origin: Origin,
+    base: str,
+    folder: Path,
+    branch: str,
+    seed: Seed | None = None,
+    folders: EmptiedFolders | None = None,
 ) -> Workspace:
     """Make a checkout of commit `base` in `folder`, on a branch of that name.
 
     `seed` is one of this origin, from a folder on the same file system; None: make one.
-    Raises GitFailed if git cannot.
+    `folders` are those to take one of. Raises GitFailed if git cannot.
     """
-    folder.mkdir(parents=True)
+    new_folder = None
+    if folders is None:
+        folder.mkdir(parents=True)
+    else:
+        new_folder = folders.make(folder)
     if seed is None:
         seed = Seed.of(origin, folder)
     seed.write_for_agent(_checkout_in(folder) / ".git", branch, base)
     record = _check_out(folder, base)
-    return Workspace(folder, base, seed, new_capture(folder), record, record.digest)
+    space = Workspace(folder, base, seed, new_capture(folder), record, record.digest)
+    return replace(space, new_folder=new_folder)
 
 
 def moved(workspace: Workspace, base: str, folder: Path, branch: str) -> Workspace:
@@ -430,6 +443,7 @@ def capture_git(workspace: Workspace) -> Git:
     git = replace(workspace.git.with_env(env), cwd=workspace.checkout)
     if workspace.capture.is_dir():
         return git
+    move_capture(workspace.capture, workspace.new_folder)
     workspace.seed.write_for_capture(workspace.capture)
     data = index_data(workspace)
     if data is None:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from runner.attempt import trusted_times, workspace
 from runner.attempt.checkout_extras import with_extras
+from runner.attempt.emptied_folders import EmptiedFolders
 from runner.attempt.git_directory import Seed
 from runner.attempt.recycling import SPARE_BRANCH, NewCheckout, recycled
 from runner.attempt.workspace import Workspace
@@ -58,6 +59,7 @@ class WorkspacePool:
         self.tree_of = tree_of
         self._most = most or sys.maxsize
         self._origin, self._scratch = origin, scratch
+        self._emptied = EmptiedFolders(scratch)
         self._lock = threading.Lock()
         self._seed_lock = threading.Lock()
         self._seed: Seed | None = None
@@ -143,7 +145,7 @@ class WorkspacePool:
             if origin != self._origin:
                 seed = seed.borrowing(origin)
             start = time.monotonic()
-            space = workspace.create(origin, base, folder, branch, seed)
+            space = workspace.create(origin, base, folder, branch, seed, self._emptied)
             self._checkout_time = time.monotonic() - start
             self._files = space.number_of_files
         if self.is_large:
@@ -191,7 +193,7 @@ class WorkspacePool:
                 self._expected += 1
                 self._begin(self._recycle, new)
                 return
-        self.remove(folder)
+        self._begin(self._emptied.add, folder)
 
     @property
     def _keeps_another(self) -> bool:

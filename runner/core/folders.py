@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -28,6 +29,25 @@ def remove_folder(folder: Path) -> None:
     for place in reversed(remaining):
         with suppress(OSError):
             os.rmdir(place)  # noqa: PTH106 - as fast as possible: there may be many
+
+
+def empty_folder(folder: Path, but: str = "") -> None:
+    """Delete all that is in the folder, as `remove_folder` does, `but` the entry of this
+    name. OSError if anything stays, or if it is a link.
+    """
+    top = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        with os.scandir(top) as found:
+            entries = [entry for entry in found if entry.name != but]
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                remove_folder(folder / entry.name)
+            else:
+                os.unlink(entry.name, dir_fd=top)
+        if set(os.listdir(top)) - {but}:  # noqa: PTH208 - of a descriptor
+            raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), str(folder))
+    finally:
+        os.close(top)
 
 
 @contextmanager

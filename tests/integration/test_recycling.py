@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from runner.attempt import capture, workspace, workspace_pool
+from runner.attempt.emptied_folders import EmptiedFolders
 from runner.attempt.git_directory import Seed
 from runner.attempt.workspace import Workspace
 from runner.attempt.workspace_pool import WorkspacePool
@@ -75,10 +76,15 @@ def created(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     create = workspace.create
 
     def noted(
-        origin: Origin, base: str, folder: Path, branch: str, seed: Seed | None = None
+        origin: Origin,
+        base: str,
+        folder: Path,
+        branch: str,
+        seed: Seed | None = None,
+        emptied: EmptiedFolders | None = None,
     ) -> Workspace:
         folders.append(folder)
-        return create(origin, base, folder, branch, seed)
+        return create(origin, base, folder, branch, seed, emptied)
 
     monkeypatch.setattr(workspace, "create", noted)
     return folders

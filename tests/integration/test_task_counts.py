@@ -22,7 +22,7 @@ EXACT = {
 # These differ by one or two.
 MOST = {
     "off": {name: task_counts.BOUNDS[name] for name in ("files", "folders")},
-    "auto": {"files": task_counts.BOUNDS["files"], "folders": 13},
+    "auto": {"files": task_counts.BOUNDS["files"], "folders": 11},
 }
 
 

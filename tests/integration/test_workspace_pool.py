@@ -392,3 +392,27 @@ def test_times_are_trusted_only_once_the_clock_has_moved_on(
     assert trusted_times.trust_times(space, prompt) is space
     os.utime(prompt, ns=(written + 1, written + 1))
     assert trusted_times.trust_times(space, prompt).index_record.time == written + 1
+
+
+def test_the_folder_of_a_workspace_is_used_again_without_what_was_in_it(
+    project: Project, tmp_path: Path
+) -> None:
+    base = project.git("rev-parse", "HEAD")
+    with pool_of(project, tmp_path) as pool:
+        first = pool.acquire(base, tmp_path / "1", BRANCH)
+        (first.checkout / "new").write_text("of the first\n")
+        (first.folder / "beside").write_text("of the first\n")
+        assert capture.capture(first).tree is not None
+        places = first.folder.stat().st_ino, first.capture.stat().st_ino
+        pool.release(tmp_path / "1")
+        pool._begin(lambda: None).result()
+        second = pool.acquire(base, tmp_path / "2", BRANCH)
+        beside = {path.name for path in second.folder.iterdir()}
+        assert beside == {"capture", "checkout"}
+        assert files(second) == {"README.md": "hello\n", ".gitignore": "*.ignored\n"}
+        (second.checkout / "README.md").write_text("of the second\n")
+        tree = capture.capture(second).tree
+        assert tree is not None
+        names = second.git.text(["ls-tree", "--name-only", tree]).split()
+        assert names == [".gitignore", "README.md"]
+        assert places == (second.folder.stat().st_ino, second.capture.stat().st_ino)
