@@ -20,15 +20,16 @@ from runner.agents.outcome import (
 )
 from runner.agents.process import Outcome
 from runner.core.manifest import BatchEntry
+from runner.core.patterns import lazy_pattern
 from runner.core.result import Failure, FailureKind
 
-_USAGE_LINE = re.compile(
+_USAGE_LINE = lazy_pattern(
     r"^Tokens: (?P<sent>[\d.,]+[kM]?) sent(?:, [\d.,]+[kM]? cache \w+)*, (?P<received>[\d.,]+[kM]?) received\."
     r"(?: Cost: \$[\d.,]+ message, \$(?P<session>[\d.,]+) session\.)?",
     re.MULTILINE,
 )
 _UNITS = {"k": 10**3, "M": 10**6}
-_GLOB_CHARACTERS = re.compile(r"[*?\[\]!\\]")
+_GLOB_CHARACTERS = lazy_pattern(r"[*?\[\]!\\]")
 _OPTIONS = (
     "--yes-always",
     "--no-auto-commits",
@@ -90,7 +91,7 @@ class Aider:
         received: int | None = None
         cost_usd: float | None = None
         answered = False
-        for match in _USAGE_LINE.finditer(outcome.tail):
+        for match in _USAGE_LINE().finditer(outcome.tail):
             answered = True
             sent = sum_reported(sent, _count(match["sent"]))
             received = sum_reported(received, _count(match["received"]))
@@ -131,7 +132,7 @@ def _existing_files(entry: BatchEntry, folder: AttemptFolder) -> list[str]:
     for pattern in entry.task.files or ():
         path = pattern.lstrip("/")
         # A path that begins with a dash would be read as an option.
-        if _GLOB_CHARACTERS.search(pattern) or path.startswith("-"):
+        if _GLOB_CHARACTERS().search(pattern) or path.startswith("-"):
             continue
         if (folder.checkout / path).is_file():
             existing.append(path)

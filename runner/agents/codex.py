@@ -8,8 +8,6 @@ in the events.
 
 from __future__ import annotations
 
-import re
-
 from runner.agents.base import AttemptFolder, Invocation, Traits, Verdict
 from runner.agents.outcome import (
     Json,
@@ -29,9 +27,10 @@ from runner.agents.outcome import (
 from runner.agents.process import Outcome
 from runner.agents.stream import StreamLine, text_of, tool_call, tool_output
 from runner.core.manifest import BatchEntry
+from runner.core.patterns import lazy_pattern
 from runner.core.result import Failure, FailureKind
 
-_STATUS = re.compile(r"status:? (\d{3})\b")
+_STATUS = lazy_pattern(r"status:? (\d{3})\b")
 _STATUS_OF_TYPE = {
     "invalid_request_error": 400,
     "authentication_error": 401,
@@ -172,7 +171,7 @@ def _status(error: str) -> int | None:
     error_type = dig(last_json_object(error), "error", "type")
     if isinstance(error_type, str):
         return _STATUS_OF_TYPE.get(error_type)
-    match = _STATUS.search(error)
+    match = _STATUS().search(error)
     return int(match[1]) if match else None
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import posixpath
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from runner import agents
 from runner.agents.base import Agent, AttemptFolder, Invocation, Traits, is_isolated
+from runner.core.patterns import lazy_pattern
 from runner.core.task import AgentSettings
 from runner.policy.redaction import SHORTEST, Secrets, is_short
 
@@ -24,7 +24,7 @@ _XDG = {
 _NEVER_SECRET = frozenset({"PATH", "HOME", "LANG"})
 
 # Programs whose first argument is usually the script that they run.
-_INTERPRETER = re.compile(r"(?:python|node|bash|sh|ruby|perl|php|deno|bun)[\d.]*")
+_INTERPRETER = lazy_pattern(r"(?:python|node|bash|sh|ruby|perl|php|deno|bun)[\d.]*")
 
 
 def on_actions(environ: Mapping[str, str]) -> bool:
@@ -293,7 +293,7 @@ def script_of(settings: AgentSettings) -> str | None:
     if not command:
         return None
     candidate = command[0]
-    if _INTERPRETER.fullmatch(candidate.rpartition("/")[2]) and len(command) > 1:
+    if _INTERPRETER().fullmatch(candidate.rpartition("/")[2]) and len(command) > 1:
         candidate = command[1]
         if not candidate.startswith("-") and "." in candidate:
             return _relative(candidate)

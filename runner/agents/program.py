@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -19,12 +18,13 @@ from typing import BinaryIO, NamedTuple
 from runner.agents import supervisor
 from runner.core import terminal_signals
 from runner.core.errors import NotStarted
+from runner.core.patterns import lazy_pattern
 from runner.sandbox import landlock
 from runner.sandbox.walls import Walled
 
 _SUPERVISOR = "FANIN_SUPERVISOR"  # a variable of supervisors alone
 # What bubblewrap says of the first process in its namespaces.
-_FIRST_PROCESS = re.compile(rb'"child-pid":\s*(\d+)')
+_FIRST_PROCESS = lazy_pattern(rb'"child-pid":\s*(\d+)')
 # Seconds between SIGTERM and SIGKILL.
 GRACE = 5.0
 _CHUNK = 2**16
@@ -155,7 +155,7 @@ def _start_supervisor(
         os.close(informed)
     child.report = report
     with open(information, "rb") as stream:  # noqa: PTH123
-        found = _FIRST_PROCESS.search(stream.read()) if prefix else None
+        found = _FIRST_PROCESS().search(stream.read()) if prefix else None
     if found is not None:
         with contextlib.suppress(OSError):  # it has ended
             child.first = os.pidfd_open(int(found[1]))

@@ -19,11 +19,12 @@ from runner.attempt.git_directory import Seed
 from runner.attempt.workspace import Submodule, Workspace
 from runner.core.errors import GitFailed
 from runner.core.folders import remove_folder
+from runner.core.patterns import lazy_pattern
 from runner.repo.command import isolated_git
 from runner.repo.origin import Origin
 
 _LFS_POINTER = "version https://git-lfs.github.com/spec/v1"
-_LFS_ID = re.compile(rb"^oid sha256:([0-9a-f]{64})$", re.MULTILINE)
+_LFS_ID = lazy_pattern(rb"^oid sha256:([0-9a-f]{64})$", re.MULTILINE)
 _MAX_POINTER_BYTES = 1024
 _GITLINK = "160000"
 _BRANCH = "fanin/submodule"
@@ -164,7 +165,7 @@ def _add_lfs_files(workspace: Workspace, objects: Path) -> None:
         path = workspace.checkout / os.fsdecode(name)
         if path.is_symlink() or path.stat().st_size > _MAX_POINTER_BYTES:
             continue
-        match = _LFS_ID.search(path.read_bytes())
+        match = _LFS_ID().search(path.read_bytes())
         if match is None:
             continue
         object_id = match[1].decode()

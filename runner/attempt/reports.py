@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
 
@@ -16,12 +15,13 @@ from runner.core.events import (
     RunEvent,
 )
 from runner.core.manifest import BatchEntry
+from runner.core.patterns import lazy_pattern
 from runner.core.result import Result
 
 OUTPUT_INTERVAL = 0.25  # seconds between two events with the output of one attempt
 _TAIL_BYTES = 4096  # of the output; longer lines lose their beginning
 _LINE_LENGTH = 200  # characters
-_ESCAPE_SEQUENCE = re.compile(rb"\x1b\[[0-9;?]*[ -/]*[@-~]")
+_ESCAPE_SEQUENCE = lazy_pattern(rb"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
 
 class AttemptReports:
@@ -140,7 +140,7 @@ class LastLine:
 def _last_line(data: bytes) -> str:
     """The last non-blank line without escape sequences; "" if all lines are blank."""
     # The tail may begin or end in the middle of a character.
-    text = _ESCAPE_SEQUENCE.sub(b"", data).decode("utf-8", "ignore")
+    text = _ESCAPE_SEQUENCE().sub(b"", data).decode("utf-8", "ignore")
     for line in reversed(text.splitlines()):
         if line.strip():
             return line.strip()[:_LINE_LENGTH]

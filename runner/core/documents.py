@@ -27,11 +27,13 @@ from pydantic import (
     WithJsonSchema,
 )
 
-_DURATION = re.compile(
+from runner.core.patterns import lazy_pattern
+
+_DURATION = lazy_pattern(
     r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?"
 )
-_NUMBER = re.compile(r"\d+(?:\.\d+)?")
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|KiB|MiB|GiB|kB|MB|GB)?", re.IGNORECASE)
+_NUMBER = lazy_pattern(r"\d+(?:\.\d+)?")
+_SIZE = lazy_pattern(r"(\d+(?:\.\d+)?)\s*(B|KiB|MiB|GiB|kB|MB|GB)?", re.IGNORECASE)
 _UNITS = {
     "": 1,
     "b": 1,
@@ -52,10 +54,10 @@ def parse_duration(value: object) -> float:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     text = str(value).strip()
     # A number may also come as text, from a flag or a variable.
-    if is_number or _NUMBER.fullmatch(text):
+    if is_number or _NUMBER().fullmatch(text):
         seconds = float(text)
     else:
-        match = _DURATION.fullmatch(text)
+        match = _DURATION().fullmatch(text)
         if not match or not any(match.groups()):
             raise ValueError("expected a duration like 45s, 30m or 1h30m")
         hours = float(match[1] or 0)
@@ -82,7 +84,7 @@ def duration_text(seconds: float) -> str:
 
 def parse_size(value: object) -> int:
     """Bytes from `4 MiB`, `500kB` or a number of bytes. ValueError for anything else."""
-    match = _SIZE.fullmatch(str(value).strip())
+    match = _SIZE().fullmatch(str(value).strip())
     if isinstance(value, bool) or not match:
         raise ValueError("expected a size like 4MiB or 500kB")
     unit = (match[2] or "").lower()
@@ -102,7 +104,7 @@ _SIZE_SCHEMA = {
     "examples": ["4MiB", "500kB"],
     "pattern": r"^\d+(\.\d+)?\s*([kKMG]i?)?[bB]?$",
 }
-_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_UNPRINTABLE = lazy_pattern(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 @overload
@@ -124,7 +126,7 @@ def clean(value: object) -> object:
         return value
     text = value.encode("utf-8", "backslashreplace").decode()
     text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return _UNPRINTABLE.sub("\ufffd", text)
+    return _UNPRINTABLE().sub("\ufffd", text)
 
 
 Duration = Annotated[

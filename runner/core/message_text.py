@@ -12,11 +12,12 @@ from __future__ import annotations
 import re
 
 from runner.core.documents import clean
+from runner.core.patterns import lazy_pattern
 
 # Joiners, marks of direction, fillers, tags, selectors of variants: they hide text from
 # people. What Unicode calls "default ignorable" (DerivedCoreProperties.txt) but U+FE0F,
 # which emoji have; and the blank of Braille.
-_INVISIBLE = re.compile(
+_INVISIBLE = lazy_pattern(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2060-\u206f"
     "\u2800\u3164\ufe00-\ufe0e\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3"
     "\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
@@ -24,19 +25,19 @@ _INVISIBLE = re.compile(
 # GitHub takes letters of ASCII alone for the word before the sign.
 # Packages that fanin itself advises to install: without the sign the command is wrong.
 _PACKAGES = "anthropic-ai/claude-code|github/copilot|google/gemini-cli|openai/codex"
-_MENTION = re.compile(
+_MENTION = lazy_pattern(
     rf"(?<![A-Za-z0-9_])@+(?=[A-Za-z0-9])(?!(?:{_PACKAGES})(?![\w-]))"
 )
-_REFERENCE = re.compile(r"#(?=[0-9]+\b)", re.ASCII)
-_SHORT_REFERENCE = re.compile(r"(?<![A-Za-z0-9])gh-(?=[0-9])", re.IGNORECASE)
-_PAGE = re.compile(r"/(issue|pull|discussion)s?/(?=[0-9])", re.IGNORECASE)
-_BRACKETS = re.compile(r"\[([^\[\]\n]{1,60})\]")
+_REFERENCE = lazy_pattern(r"#(?=[0-9]+\b)", re.ASCII)
+_SHORT_REFERENCE = lazy_pattern(r"(?<![A-Za-z0-9])gh-(?=[0-9])", re.IGNORECASE)
+_PAGE = lazy_pattern(r"/(issue|pull|discussion)s?/(?=[0-9])", re.IGNORECASE)
+_BRACKETS = lazy_pattern(r"\[([^\[\]\n]{1,60})\]")
 # GitHub's five spellings, and those of other services that read the same messages.
-_SKIP = re.compile(r"skip|\bno[ _-]?ci\b|\bci\b", re.IGNORECASE)
-_NO_CI = re.compile(r"\*{3}(no_ci)\*{3}", re.IGNORECASE)
-_SKIP_CHECKS = re.compile(r"(skip-checks)\s*:\s*(?=true)", re.IGNORECASE)
+_SKIP = lazy_pattern(r"skip|\bno[ _-]?ci\b|\bci\b", re.IGNORECASE)
+_NO_CI = lazy_pattern(r"\*{3}(no_ci)\*{3}", re.IGNORECASE)
+_SKIP_CHECKS = lazy_pattern(r"(skip-checks)\s*:\s*(?=true)", re.IGNORECASE)
 # Of ECMA-48: control sequences, strings that end with BEL or ST, and the short ones.
-_SEQUENCE = re.compile(
+_SEQUENCE = lazy_pattern(
     "\x1b\\[[0-?]*[ -/]*[@-~]"
     "|\x1b[\\]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\\\)"
     "|\x1b[ -/]*[0-Z\\\\^-~]"
@@ -56,7 +57,7 @@ def several_lines(text: str) -> str:
 
 def visible(text: str) -> str:
     """The text without control characters and without invisible ones."""
-    return _INVISIBLE.sub("", clean(text))
+    return _INVISIBLE().sub("", clean(text))
 
 
 def without_sequences(text: str) -> str:
@@ -64,7 +65,7 @@ def without_sequences(text: str) -> str:
 
     What is no whole sequence stays, with its control character.
     """
-    return _SEQUENCE.sub("", text)
+    return _SEQUENCE().sub("", text)
 
 
 def _without_commands(line: str) -> str:
@@ -77,13 +78,13 @@ def _without_commands(line: str) -> str:
 
 
 def _without_some(line: str) -> str:
-    line = _MENTION.sub("", line)
-    line = _REFERENCE.sub(_numbered, line)
-    line = _SHORT_REFERENCE.sub("no. ", line)
-    line = _PAGE.sub(_page_in_words, line)
-    line = _BRACKETS.sub(_in_parentheses, line)
-    line = _NO_CI.sub(r"(\1)", line)
-    return _SKIP_CHECKS.sub(r"\1 ", line)
+    line = _MENTION().sub("", line)
+    line = _REFERENCE().sub(_numbered, line)
+    line = _SHORT_REFERENCE().sub("no. ", line)
+    line = _PAGE().sub(_page_in_words, line)
+    line = _BRACKETS().sub(_in_parentheses, line)
+    line = _NO_CI().sub(r"(\1)", line)
+    return _SKIP_CHECKS().sub(r"\1 ", line)
 
 
 def _numbered(match: re.Match[str]) -> str:
@@ -103,4 +104,4 @@ def _page_in_words(match: re.Match[str]) -> str:
 
 
 def _in_parentheses(match: re.Match[str]) -> str:
-    return f"({match[1]})" if _SKIP.search(match[1]) else match[0]
+    return f"({match[1]})" if _SKIP().search(match[1]) else match[0]

@@ -12,6 +12,8 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 
+from runner.core.patterns import lazy_pattern
+
 SEPARATOR = ", "
 # Names of files that say nothing about what the plan is about.
 _GENERIC = frozenset(
@@ -20,7 +22,7 @@ _GENERIC = frozenset(
         "sprint-status", "todo", "implementation_plan", "story", "index", "readme",
     }
 )  # fmt: skip
-_WILDCARD = re.compile(r"[*?]")
+_WILDCARD = lazy_pattern(r"[*?]")
 
 
 def is_several(text: str) -> bool:
@@ -29,7 +31,7 @@ def is_several(text: str) -> bool:
 
 
 def is_pattern(path: str) -> bool:
-    return _WILDCARD.search(path) is not None
+    return _WILDCARD().search(path) is not None
 
 
 def parts(text: str) -> tuple[str, ...]:

@@ -18,7 +18,6 @@ import hashlib
 import itertools
 import json
 import os
-import re
 import stat
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -29,6 +28,7 @@ from pydantic_core import from_json
 
 from runner.core import durable
 from runner.core.documents import ReportedDocument
+from runner.core.patterns import lazy_pattern
 from runner.core.result import Failure, FailureKind, Result
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 RESULT, ATTEMPT, PACK, LOG = "result.json", "attempt.json", "change.pack", "agent.log"
 # The name of a folder: that of the artifact, or the entry's.
-_NAME = re.compile(r"(?:fanin-(?P<batch>.+)-)?(?P<folder>\d+)(?:-a\d+-r\d+)?")
+_NAME = lazy_pattern(r"(?:fanin-(?P<batch>.+)-)?(?P<folder>\d+)(?:-a\d+-r\d+)?")
 ARCHIVE = "left-out.tar"
 BUNDLE = "detours.bundle"
 MAX_RESULT_BYTES = 256 * 2**10
@@ -165,7 +165,7 @@ def logs(root: Path) -> list[tuple[Attempt, Path]]:
 
 def is_named_as_result(name: str) -> bool:
     """Whether a folder of this name is an attempt's: an agent wrote what is in there."""
-    return _NAME.fullmatch(name) is not None
+    return _NAME().fullmatch(name) is not None
 
 
 def has_folders_of_artifacts(root: Path) -> bool:
@@ -365,7 +365,7 @@ class _Index:
             return
         for path in sorted(root.iterdir()):
             # The regular expression is slow for the hundreds of folders of a batch.
-            match = _NAME.fullmatch(path.name) if path.name[-1:].isdigit() else None
+            match = _NAME().fullmatch(path.name) if path.name[-1:].isdigit() else None
             if match is not None:
                 self.named.setdefault(match["folder"], []).append(
                     (match["batch"], path)

@@ -17,6 +17,7 @@ from pydantic import (
 from runner.core import plan_paths
 from runner.core.documents import Duration, TaskId, Text, Title, UserDocument, digest_of
 from runner.core.errors import Problem
+from runner.core.patterns import lazy_pattern
 from runner.core.plurals import pluralize
 from runner.core.variables import EnvName
 
@@ -299,7 +300,7 @@ class Task(TaskFields):
         return digest_of([[_without_marks(text) for text in texts], self.files])
 
 
-_MARKS = re.compile(
+_MARKS = lazy_pattern(
     r"""
     ^ (?P<bullet> [ \t]* (?: [-*+] | \d+[.)] )) [ \t]+ \[ .? \]  # a check box
     | [✅☑✔✓✗✘❌]\ufe0f?
@@ -310,7 +311,7 @@ _MARKS = re.compile(
 
 
 def _without_marks(text: str) -> str:
-    unmarked = _MARKS.sub(lambda match: match["bullet"] or "", text)
+    unmarked = _MARKS().sub(lambda match: match["bullet"] or "", text)
     return " ".join(unmarked.split())
 
 
@@ -321,7 +322,7 @@ ISSUES_PATH = ".fanin/issues.json"
 ISSUES_PROGRESS = ".fanin/issues-progress.json"
 
 
-_WITH_HEADING = re.compile(
+_WITH_HEADING = lazy_pattern(
     r"(?P<path>.+\.(?:md|markdown))#(?P<heading>.+)", re.IGNORECASE
 )
 
@@ -333,7 +334,7 @@ def _split_heading(plan: dict[str, object]) -> dict[str, object]:
         return plan
     if plan_paths.is_several(path):
         return plan
-    match = _WITH_HEADING.fullmatch(path)
+    match = _WITH_HEADING().fullmatch(path)
     if match is None:
         return plan
     options = {**options, "heading": match["heading"]}

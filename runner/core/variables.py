@@ -12,16 +12,18 @@ from pydantic import (
     StringConstraints,
 )
 
+from runner.core.patterns import lazy_pattern
+
 # Variables by which an agent could act as the job, or change the steps after it:
 # tokens, and the runner's command files such as GITHUB_ENV. Also fanin's own.
-_NEVER_PASSED = re.compile(
+_NEVER_PASSED = lazy_pattern(
     r"GITHUB_(?:TOKEN|ENV|PATH|OUTPUT|STATE|STEP_SUMMARY)|ACTIONS_.*|INPUT_.*|FANIN_(?:TOKEN|COOKIE|AGENT_ENV|SETUP_SECRETS|APP_PRIVATE_KEY)",
     re.IGNORECASE,
 )
 
 
 def _refuse_job_variable(name: str) -> str:
-    if _NEVER_PASSED.fullmatch(name):
+    if _NEVER_PASSED().fullmatch(name):
         raise ValueError(
             f"{name} is never passed to an agent, which could act as the job with it"
         )
@@ -29,12 +31,12 @@ def _refuse_job_variable(name: str) -> str:
 
 
 def _refuse_other_names(name: object) -> object:
-    if isinstance(name, str) and not _NAME.fullmatch(name):
+    if isinstance(name, str) and not _NAME().fullmatch(name):
         raise ValueError("expected the name of a variable (letters, digits and _)")
     return name
 
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_NAME = lazy_pattern(r"[A-Za-z_][A-Za-z0-9_]*")
 EnvName = Annotated[
     str,
     StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$"),
@@ -44,13 +46,13 @@ EnvName = Annotated[
 ]
 # Bytes of all names and values of `env`, which is handed on from job to job.
 ENV_LIMIT = 16 * 2**10
-_SET_BY_FANIN = re.compile(r"FANIN_.*|PATH|HOME", re.IGNORECASE)
+_SET_BY_FANIN = lazy_pattern(r"FANIN_.*|PATH|HOME", re.IGNORECASE)
 # Control characters, and the surrogates that stand for bytes that are not UTF-8.
-_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+_CONTROL = lazy_pattern(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 def _refuse_own_variable(name: str) -> str:
-    if _SET_BY_FANIN.fullmatch(name):
+    if _SET_BY_FANIN().fullmatch(name):
         raise ValueError(f"{name} is set by fanin; choose another name")
     return name
 
@@ -58,7 +60,7 @@ def _refuse_own_variable(name: str) -> str:
 def _refuse_lines(value: object) -> object:
     if not isinstance(value, str):
         raise ValueError("expected text; write numbers and booleans in quotes")
-    if _CONTROL.search(value):
+    if _CONTROL().search(value):
         raise ValueError("a value is one line of text, without control characters")
     return value
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from runner.core.errors import InvalidInput, Problem
+from runner.core.patterns import lazy_pattern
 
 try:
     from yaml import CSafeLoader as _Loader
@@ -25,9 +26,9 @@ MAX_DEPTH = 100
 _MAP = "tag:yaml.org,2002:map"
 _LIST = "tag:yaml.org,2002:seq"
 _TEXT = "tag:yaml.org,2002:str"
-_BRACKET = re.compile(r"[\[\]{}]")
+_BRACKET = lazy_pattern(r"[\[\]{}]")
 # Indentation, and compact nesting such as "- - - x".
-_LEADING = re.compile(r"^[ \t\-?:]{100,}", re.MULTILINE)
+_LEADING = lazy_pattern(r"^[ \t\-?:]{100,}", re.MULTILINE)
 
 
 class YamlDocument(NamedTuple):
@@ -90,7 +91,7 @@ def refuse_depth(path: str, text: str) -> None:
     # Brackets and indentation give a bound that is cheap and never too low. Only where
     # it is exceeded, as in prose with many brackets, the parser's events are counted,
     # which need no recursion.
-    leading = max(map(_leading_length, _LEADING.findall(text)), default=0)
+    leading = max(map(_leading_length, _LEADING().findall(text)), default=0)
     if max(_bracket_depth(text), leading) <= MAX_DEPTH:
         return
     depth = 0
@@ -134,7 +135,7 @@ def _constructed(loader: Any, node: yaml.Node) -> Any:
 
 def _bracket_depth(text: str) -> int:
     depth = deepest = 0
-    for bracket in _BRACKET.findall(text):
+    for bracket in _BRACKET().findall(text):
         if bracket in "[{":
             depth += 1
         else:

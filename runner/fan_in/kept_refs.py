@@ -8,20 +8,20 @@ plan may have a task of the same id.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from runner.core.documents import digest_of
 from runner.core.manifest import BatchEntry, Manifest
+from runner.core.patterns import lazy_pattern
 from runner.core.task import Status
 
 if TYPE_CHECKING:
     from runner.fan_in.outcome import FanIn
 
 ROOT = "refs/fanin/kept"
-_OTHER = re.compile(r"[^A-Za-z0-9_-]+")
-_BATCH = re.compile(r"/a\d+-(?P<run>[^/]+?)\.\d+(?:\.\d+)?$")
+_OTHER = lazy_pattern(r"[^A-Za-z0-9_-]+")
+_BATCH = lazy_pattern(r"/a\d+-(?P<run>[^/]+?)\.\d+(?:\.\d+)?$")
 _MAX_ID = 40  # characters
 _DIGEST = 8  # characters
 
@@ -42,7 +42,7 @@ def folder_of(manifest: Manifest, task_id: str, branch: str | None = None) -> st
 
 def folder(branch: str, plan_path: str, task_id: str) -> str:
     """The same for the plan at a path."""
-    readable = _OTHER.sub("-", task_id).strip("-")[:_MAX_ID] or "task"
+    readable = _OTHER().sub("-", task_id).strip("-")[:_MAX_ID] or "task"
     digest = digest_of([branch, plan_path, task_id])[:_DIGEST]
     return f"{ROOT}/{readable}-{digest}"
 
@@ -51,7 +51,7 @@ def runs(refs: Iterable[str]) -> set[str]:
     """The ids of the runs whose batches made these refs."""
     ids = set()
     for ref in refs:
-        match = _BATCH.search(ref)
+        match = _BATCH().search(ref)
         if match:
             ids.add(match["run"])
     return ids

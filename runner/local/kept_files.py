@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import zlib
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
@@ -11,11 +10,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from runner.core.patterns import lazy_pattern
 from runner.core.regular_file import open_regular
 
 EVENT = "files"
 # The journal is a file that anyone may edit: nothing else of it is written anywhere.
-_FOLDER = re.compile(r"[0-9]*")
+_FOLDER = lazy_pattern(r"[0-9]*")
 _NAMES = {"manifest.json", "result.json", "change.pack"}
 _MAX_BYTES = 2**24
 
@@ -44,7 +44,7 @@ def batch_of(line: bytes) -> tuple[str, int] | None:
 def parse(kept: Mapping[str, Any]) -> tuple[str, dict[str, bytes]]:
     """The folder and the files of an event. KeyError or TypeError if it is not valid."""
     folder, packed = kept["folder"], kept["files"]
-    if not isinstance(folder, str) or not _FOLDER.fullmatch(folder):
+    if not isinstance(folder, str) or not _FOLDER().fullmatch(folder):
         raise TypeError(f"{folder!r} is no result folder")
     if not isinstance(packed, dict) or not _NAMES.issuperset(packed):
         raise TypeError("these are not the files of a result")

@@ -12,14 +12,16 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 
+from runner.core.patterns import lazy_pattern
+
 _ANY_NAMES = "**"
 # Folders in front of a name: as few as possible, each taken whole.
 _SKIPPED_FOLDERS = "(?:[^/]+/)*?"
 # What begins an atomic group, and what repeats its text. A pattern's own text has no
 # such parenthesis: it is escaped.
 _GROUP, _GROUP_TEXT = "(?P<atomic_", "(?P=atomic_"
-_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
-_WILDCARD = re.compile(r"[*?\[]")
+_ESCAPED = lazy_pattern(r"\\(.)", re.DOTALL)
+_WILDCARD = lazy_pattern(r"[*?\[]")
 
 
 class Pattern:
@@ -45,9 +47,9 @@ class Pattern:
         """The names before the first wildcard, without the backslashes of escapes."""
         plain = []
         for name in self.names:
-            if _WILDCARD.search(_ESCAPED.sub("", name)):
+            if _WILDCARD().search(_ESCAPED().sub("", name)):
                 break
-            plain.append(_ESCAPED.sub(r"\1", name))
+            plain.append(_ESCAPED().sub(r"\1", name))
         return tuple(plain)
 
     @cached_property
@@ -126,9 +128,9 @@ def _name_anywhere(pattern: Pattern) -> str | None:
     if pattern.names[0] != _ANY_NAMES or len(pattern.names) == 1:
         return None
     name = pattern.names[1]
-    if _WILDCARD.search(_ESCAPED.sub("", name)):
+    if _WILDCARD().search(_ESCAPED().sub("", name)):
         return None
-    return _ESCAPED.sub(r"\1", name)
+    return _ESCAPED().sub(r"\1", name)
 
 
 def _names(body: str) -> list[str]:

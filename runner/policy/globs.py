@@ -11,13 +11,14 @@ from functools import lru_cache
 from itertools import product, takewhile
 
 from runner.core.errors import Problem
+from runner.core.patterns import lazy_pattern
 from runner.core.validation import Locate
 from runner.policy.gitignore import Pattern, PatternList
 from runner.policy.paths import shortened, too_long
 
 _WILDCARDS = frozenset("*?[\\")
 # Names, stars and slashes between them: nothing that git could refuse.
-_PLAINLY_VALID = re.compile(
+_PLAINLY_VALID = lazy_pattern(
     r"/?(?!\.{1,2}(?:/|\Z))[\w.*-]+(?:/(?!\.{1,2}(?:/|\Z))[\w.*-]+)*/?", re.ASCII
 )
 
@@ -43,7 +44,7 @@ def invalid(glob: str) -> str | None:
     if reason := too_long(glob):
         return f"it {reason}"
     # Most are; compiling each would cost more than reading the plan.
-    if _PLAINLY_VALID.fullmatch(glob):
+    if _PLAINLY_VALID().fullmatch(glob):
         return None
     try:
         Pattern(glob)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import TypeVar
 
 from runner.core.documents import Document
+from runner.core.patterns import lazy_pattern
 from runner.policy.redaction import (
     MASK,
     SHORTEST,
@@ -19,7 +19,7 @@ from runner.policy.redaction import (
 )
 
 _MASK = MASK.encode()
-_LINE_ENDS = re.compile(rb"[\r\n]+")
+_LINE_ENDS = lazy_pattern(rb"[\r\n]+")
 # Of a secret that is folded behind its first letters, the letters that may be shown. To
 # hold back every line that ends with the first letter of a secret would delay the output.
 _MAY_BE_SHOWN = 2
@@ -50,7 +50,7 @@ class Masker:
             if not is_short(value):
                 written |= forms(value)
                 written |= lines_of(value)
-        self._forms = {_LINE_ENDS.sub(b"", form) for form in written}
+        self._forms = {_LINE_ENDS().sub(b"", form) for form in written}
         self._held_back = b""
         # the last bytes that were returned, if a value may begin with them
         self._shown = b""
@@ -75,7 +75,7 @@ class Masker:
         """
         held_back = self._held_back
         self._held_back = self._shown = b""
-        if len(_LINE_ENDS.sub(b"", held_back)) < SHORTEST:
+        if len(_LINE_ENDS().sub(b"", held_back)) < SHORTEST:
             return held_back
         return _MASK
 
@@ -141,7 +141,7 @@ class _Window:
         """
         lengths: list[int] = []
         places: list[int] = []
-        for match in _LINE_ENDS.finditer(self.data):
+        for match in _LINE_ENDS().finditer(self.data):
             places.append(match.start() - sum(lengths[-1:]))
             lengths.append(sum(lengths[-1:]) + len(match[0]))
         return places, lengths

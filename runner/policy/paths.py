@@ -11,6 +11,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
+from runner.core.patterns import lazy_pattern
 from runner.policy.change import Change, Refusal
 
 # Files that agent programs and models write beside their work: notes, settings, logs.
@@ -28,19 +29,19 @@ SIDE_FILES = (
     ".aider*",
 )
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_CONTROL = lazy_pattern(r"[\x00-\x1f\x7f]")
 # Characters that HFS+ ignores in names, as in git's utf8.c.
-_IGNORABLE = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
+_IGNORABLE = lazy_pattern("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
 # What Windows leaves out at the end of a name: dots and spaces, streams.
-_WINDOWS_ENDING = re.compile(r"(?:[. ]|\\ )*(?::.*)?$")
+_WINDOWS_ENDING = lazy_pattern(r"(?:[. ]|\\ )*(?::.*)?$")
 # What Windows takes for .git: short names too.
-_WINDOWS_GIT = re.compile(r"(?:\.git|git~\d+)[\s.]*(?::.*)?", re.IGNORECASE)
+_WINDOWS_GIT = lazy_pattern(r"(?:\.git|git~\d+)[\s.]*(?::.*)?", re.IGNORECASE)
 
 
 # A short name that Windows gives a long one: `GITHUB~1` is `.github`. After some names
 # with the same start, it has two of its characters and a number of four digits.
-_SHORT_NAME = re.compile(r"([^.~]{1,6})~([0-9]{1,6})(?:\.([^.]{1,3}))?")
-_HASHED = re.compile(r"..[0-9a-f]{4}")
+_SHORT_NAME = lazy_pattern(r"([^.~]{1,6})~([0-9]{1,6})(?:\.([^.]{1,3}))?")
+_HASHED = lazy_pattern(r"..[0-9a-f]{4}")
 
 # What file systems take. A name: NAME_MAX of Linux and macOS. A path: PATH_MAX of Linux
 # is 4,096, less the folder that the repository is in.
@@ -53,7 +54,7 @@ _MAX_SHOWN = 200  # characters of a path in a message
 
 def unusable_name(path: str) -> str | None:
     """Return why no checkout can safely hold `path`, None if one can."""
-    if _CONTROL.search(path):
+    if _CONTROL().search(path):
         return "has a control character in its name"
     return too_long(path) or refused_by_git(path)
 
@@ -81,7 +82,7 @@ def refused_by_git(path: str) -> str | None:
             return "is not a plain relative path"
         # Windows takes a backslash for a separator.
         for name in part.split("\\"):
-            if _WINDOWS_GIT.fullmatch(_IGNORABLE.sub("", name)):
+            if _WINDOWS_GIT().fullmatch(_IGNORABLE().sub("", name)):
                 return "names a .git folder"
     return None
 
@@ -100,7 +101,7 @@ def one_spelling(path: str) -> str:
     HFS+ ignores invisible characters, Windows what follows a name: dots, spaces, a
     stream. A glob gives the glob for such paths.
     """
-    parts = _IGNORABLE.sub("", path).split("/")
+    parts = _IGNORABLE().sub("", path).split("/")
     return folded("/".join(_without_ending(part) for part in parts))
 
 
@@ -108,7 +109,7 @@ def _without_ending(name: str) -> str:
     # Windows has no names with these; in a glob, `*.` must not become `*`.
     if set(name) & set("*?["):
         return name
-    return _WINDOWS_ENDING.sub("", name) or name
+    return _WINDOWS_ENDING().sub("", name) or name
 
 
 def long_name(short: str, glob: str) -> str | None:
@@ -117,7 +118,7 @@ def long_name(short: str, glob: str) -> str | None:
 
     Of globs with wildcards only those with a `*` at the end are known.
     """
-    match = _SHORT_NAME.fullmatch(short)
+    match = _SHORT_NAME().fullmatch(short)
     if match is None:
         return None
     start, number, ending = match[1], match[2], match[3] or ""
@@ -131,7 +132,7 @@ def long_name(short: str, glob: str) -> str | None:
     stem = re.sub("[. ]", "", stem)
     if ending != long_ending[:3]:
         return None
-    is_hashed = _HASHED.fullmatch(start) is not None and start[:2] == stem[:2]
+    is_hashed = _HASHED().fullmatch(start) is not None and start[:2] == stem[:2]
     # eight characters with the number, unless the long name has fewer
     is_start = start == stem[: min(6, 7 - len(number))]
     return glob if is_hashed or is_start else None
@@ -144,7 +145,7 @@ def leaves_tree(path: str, target: str) -> bool:
     link's real folder. After a name it would go up from wherever that name leads, so a
     chain of links could climb out of the tree.
     """
-    if target.startswith("/") or "\\" in target or _CONTROL.search(target):
+    if target.startswith("/") or "\\" in target or _CONTROL().search(target):
         return True
     parts = [part for part in target.split("/") if part not in {"", "."}]
     levels_up = 0

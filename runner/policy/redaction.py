@@ -18,14 +18,16 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from urllib.parse import quote, quote_plus
 
+from runner.core.patterns import lazy_pattern
+
 SHORTEST = 8  # bytes; shorter values also occur in ordinary text
 MASK = "***"
 _MASK = MASK.encode()
-_LINE_ENDS = re.compile(rb"[\r\n]+")
-_PERCENT_CODE = re.compile("%..")
+_LINE_ENDS = lazy_pattern(rb"[\r\n]+")
+_PERCENT_CODE = lazy_pattern("%..")
 # Digits of base64 or hexadecimal. Shorter ones are names, words and parts of addresses.
-_RANDOM_PART = re.compile(r"[A-Za-z0-9+/=_-]{32,}")
-_HEXADECIMAL = re.compile(r"[0-9A-Fa-f]+")
+_RANDOM_PART = lazy_pattern(r"[A-Za-z0-9+/=_-]{32,}")
+_HEXADECIMAL = lazy_pattern(r"[0-9A-Fa-f]+")
 _STANDARD, _URL_SAFE = b"+/", b"-_"  # the two alphabets of base64, where they differ
 
 
@@ -65,7 +67,7 @@ class Secrets:
         overlap = max(map(len, self._names_by_form)) - 1
         carried = b""
         for chunk in chunks:
-            window = carried + _LINE_ENDS.sub(b"", chunk)
+            window = carried + _LINE_ENDS().sub(b"", chunk)
             for form, name in self._names_by_form.items():
                 if form in window:
                     return name
@@ -97,7 +99,7 @@ class Secrets:
         names = {}
         for value, name in self.names.items():
             for form in forms(value):
-                names[_LINE_ENDS.sub(b"", form)] = name
+                names[_LINE_ENDS().sub(b"", form)] = name
         return names
 
     @cached_property
@@ -131,7 +133,7 @@ def forms(value: str) -> set[bytes]:
 def _forms_of_text(value: str) -> set[bytes]:
     plain = _encoded(value)
     texts = {quote(plain, safe=""), quote(plain), quote_plus(plain)}
-    texts |= {_PERCENT_CODE.sub(_lowercase, text) for text in texts}
+    texts |= {_PERCENT_CODE().sub(_lowercase, text) for text in texts}
     for ascii_only in (True, False):
         with_quotes = json.dumps(value, ensure_ascii=ascii_only)
         texts.add(with_quotes[1:-1])
@@ -150,7 +152,7 @@ def _random_parts(value: str) -> set[str]:
         return set()
     parts: set[str] = set()
     for line in lines:
-        parts.update(filter(_is_random, _RANDOM_PART.findall(line)))
+        parts.update(filter(_is_random, _RANDOM_PART().findall(line)))
     return parts
 
 
@@ -158,7 +160,7 @@ def _is_random(part: str) -> bool:
     """Whether digits and letters of both cases are mixed, or all are hexadecimal."""
     has_digit = any(map(str.isdigit, part))
     has_both_cases = part.upper() != part != part.lower()
-    return has_digit and (has_both_cases or _HEXADECIMAL.fullmatch(part) is not None)
+    return has_digit and (has_both_cases or _HEXADECIMAL().fullmatch(part) is not None)
 
 
 def lines_of(value: str) -> set[bytes]:

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Collection, Iterator, Mapping
 
+from runner.core.patterns import lazy_pattern
 from runner.policy.redaction import Secrets, is_short
 
 # Bytes. Keys and settings are small, and a search looks for every value.
@@ -56,7 +57,7 @@ _NO_KEYS = (
     *(".png", ".py", ".pyc", ".pyi", ".rb", ".rs", ".svg", ".swift", ".ts"),
     *(".tsx", ".vue"),
 )
-_BEGINS = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----")
+_BEGINS = lazy_pattern(rb"-----BEGIN ([A-Z0-9 ]+)-----")
 _PUBLIC = frozenset(
     {
         b"CERTIFICATE",
@@ -72,26 +73,26 @@ _PUBLIC = frozenset(
     }
 )
 # A variable of a .env file; a value in quotes may have several lines.
-_VARIABLE = re.compile(
+_VARIABLE = lazy_pattern(
     r"""^[ \t]*(?:export[ \t]+)?([\w.-]+)[ \t]*[=:][ \t]*"""
     r"""("(?:\\.|[^"\\])*"|'[^']*'|`[^`]*`|[^\r\n]*)""",
     re.MULTILINE | re.DOTALL,
 )
-_COMMENT = re.compile(r"\s#.*")
+_COMMENT = lazy_pattern(r"\s#.*")
 # `KEY=VALUE` or `KEY: VALUE`. The registry of npm is a part of the key.
-_LINE = re.compile(r"""\s*["']?(?P<key>\S.*?)["']?\s*(?:=|:\s)\s*(?P<value>\S.*)""")
-_SECRET_KEY = re.compile(
+_LINE = lazy_pattern(r"""\s*["']?(?P<key>\S.*?)["']?\s*(?:=|:\s)\s*(?P<value>\S.*)""")
+_SECRET_KEY = lazy_pattern(
     "auth|cookie|credential|key|pass|private|pwd|secret|session|token", re.IGNORECASE
 )
-_NETRC = re.compile(r"\b(?:password|account)\s+(\S+)")
-_PASSWORD_IN_URL = re.compile(r"://[^/\s:@]*:([^/\s@]+)@")
+_NETRC = lazy_pattern(r"\b(?:password|account)\s+(\S+)")
+_PASSWORD_IN_URL = lazy_pattern(r"://[^/\s:@]*:([^/\s@]+)@")
 # What ordinary text holds too: a version, an address of this machine, a word.
-_ORDINARY = re.compile(
+_ORDINARY = lazy_pattern(
     r"[0-9]+(?:[.:][0-9]+)+"
     r"|(?:[a-z+]+://)?(?:localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1\])(?::[0-9]+)?"
     r"(?:/[\w./-]*)?"
 )
-_WORD = re.compile(r"[A-Za-z]?[a-z]+|[A-Z]+")
+_WORD = lazy_pattern(r"[A-Za-z]?[a-z]+|[A-Z]+")
 
 
 def is_secret_name(name: str) -> bool:
@@ -120,7 +121,7 @@ def is_public(name: str, data: bytes) -> bool:
 
     Every environment of Python has such a file, with the authorities that it trusts.
     """
-    labels = set(_BEGINS.findall(data))
+    labels = set(_BEGINS().findall(data))
     return name.casefold().endswith(".pem") and bool(labels) and labels <= _PUBLIC
 
 
@@ -143,9 +144,9 @@ def _is_ordinary(key: str | None, value: str) -> bool:
     """Whether ordinary text holds the value: `NODE_ENV=development`."""
     if key is None:
         return False
-    if _ORDINARY.fullmatch(value):
+    if _ORDINARY().fullmatch(value):
         return True
-    return _WORD.fullmatch(value) is not None and not _SECRET_KEY.search(key)
+    return _WORD().fullmatch(value) is not None and not _SECRET_KEY().search(key)
 
 
 def _values(path: str, text: str) -> Iterator[tuple[str | None, str]]:
@@ -156,7 +157,7 @@ def _values(path: str, text: str) -> Iterator[tuple[str | None, str]]:
     if name.startswith(".env") or name in {".dev.vars", ".renviron"}:
         yield from _variables(text)
     elif name.endswith("netrc"):
-        yield from (("password", value) for value in _NETRC.findall(text))
+        yield from (("password", value) for value in _NETRC().findall(text))
     elif name in {".pgpass", ".htpasswd"}:
         for line in text.splitlines():
             yield "password", line.rpartition(":")[2]
@@ -164,12 +165,12 @@ def _values(path: str, text: str) -> Iterator[tuple[str | None, str]]:
         yield from _members(text)
     else:
         yield from _lines(text)
-    for password in _PASSWORD_IN_URL.findall(text):
+    for password in _PASSWORD_IN_URL().findall(text):
         yield "password", password
 
 
 def _variables(text: str) -> Iterator[tuple[str, str]]:
-    for match in _VARIABLE.finditer(text):
+    for match in _VARIABLE().finditer(text):
         key, value = match.groups()
         quote = value[:1]
         if quote and quote in "\"'`" and len(value) > 1 and value.endswith(quote):
@@ -179,14 +180,14 @@ def _variables(text: str) -> Iterator[tuple[str, str]]:
                 yield key, value.replace("\\n", "\n").replace('\\"', '"')
             continue
         yield key, value
-        yield key, _COMMENT.sub("", value)
+        yield key, _COMMENT().sub("", value)
 
 
 def _lines(text: str) -> Iterator[tuple[str, str]]:
     """The values of the keys that sound like a secret."""
     for line in text.splitlines():
-        match = _LINE.match(line)
-        if match and _SECRET_KEY.search(match["key"]):
+        match = _LINE().match(line)
+        if match and _SECRET_KEY().search(match["key"]):
             yield match["key"], match["value"].rstrip(" ,").strip("\"'")
 
 
@@ -203,9 +204,9 @@ def _members(text: str) -> Iterator[tuple[str, str]]:
         key, value = remaining.pop()
         if isinstance(value, Mapping):
             for inner, member in value.items():
-                is_secret = bool(_SECRET_KEY.search(key))
+                is_secret = bool(_SECRET_KEY().search(key))
                 remaining.append((f"{key}.{inner}" if is_secret else inner, member))
         elif isinstance(value, list):
             remaining += [(key, item) for item in value]
-        elif isinstance(value, str) and _SECRET_KEY.search(key):
+        elif isinstance(value, str) and _SECRET_KEY().search(key):
             yield key, value

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Callable
 from typing import TypeVar, cast
 
+from runner.core.patterns import lazy_pattern
+
 T = TypeVar("T")
-_FULL_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_FULL_ID = lazy_pattern(r"[0-9a-f]{40}|[0-9a-f]{64}")
 # a plan and its progress at two commits, and some trees
 _SIZE = 16
 
 
 def is_full_id(name: str) -> bool:
     """Whether the name is a full object id, which always stands for the same object."""
-    return _FULL_ID.fullmatch(name) is not None
+    return _FULL_ID().fullmatch(name) is not None
 
 
 class AnswerCache:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Sequence
 
+from runner.core.patterns import lazy_pattern
 from runner.policy.change import Change
 
 # No renames: a pair of paths costs a comparison of contents, and policy judges paths.
@@ -15,7 +15,7 @@ INDEX = ("diff-index", "--cached", "-z", "--no-renames", "--raw", "--no-abbrev")
 NUMSTAT = ("diff-tree", "--stdin", "-r", "-z", "--numstat", "--no-renames")
 NAMES = ("diff-tree", "-r", "-z", "--no-renames", "--name-only")
 # with --stdin, the line before a pair's changes
-_PAIR = re.compile(rb"[0-9a-f]{40,64} [0-9a-f]{40,64}\n")
+_PAIR = lazy_pattern(rb"[0-9a-f]{40,64} [0-9a-f]{40,64}\n")
 _ABSENT = "000000"
 
 
@@ -58,7 +58,7 @@ def parse_numstat_pairs(output: bytes) -> list[list[str]]:
     """
     results: list[list[str]] = []
     for entry in output.split(b"\0"):
-        while pair := _PAIR.match(entry):
+        while pair := _PAIR().match(entry):
             results.append([])
             entry = entry[pair.end() :]
         if entry:

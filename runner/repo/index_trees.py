@@ -8,9 +8,9 @@ to eight bytes.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 
+from runner.core.patterns import lazy_pattern
 from runner.repo.objects import FOLDER, Entries, Entry, encode_tree, object_id_of
 
 # Bytes, of about two thousand files. For more, git is faster.
@@ -25,7 +25,7 @@ _SPARSE_FOLDER = 0o40000
 _INCOMPLETE = (b"link\0", b"sdir\0\0\0\0")
 _TREE = b"TREE"  # the extension with the trees that git has written of the index
 # of its first entry, the whole index: no path, the number of files, that of folders
-_WHOLE = re.compile(rb"\0([0-9]+) [0-9]+\n")
+_WHOLE = lazy_pattern(rb"\0([0-9]+) [0-9]+\n")
 
 
 def read_index(data: bytes, algorithm: str) -> Entries | None:
@@ -119,7 +119,7 @@ def recorded_tree(data: bytes, algorithm: str) -> str | None:
     # The entries before it are not read, which takes longest in a large index.
     start = data.rfind(_TREE, 0, end)
     while start >= 0:
-        whole = _WHOLE.match(data, start + 8)
+        whole = _WHOLE().match(data, start + 8)
         # git writes -1 for the number of files once one has changed
         is_valid = whole and int(whole[1]) == number_of_entries(data)
         if whole and is_valid and _are_extensions(data, start, end):

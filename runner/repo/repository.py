@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -12,6 +11,7 @@ from secrets import token_hex
 from typing import TYPE_CHECKING
 
 from runner.core import durable
+from runner.core.patterns import lazy_pattern
 from runner.repo.answer_cache import AnswerCache, is_full_id
 from runner.repo.batch_process import ObjectReader, RefUpdater
 from runner.repo.command import (
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from runner.repo.quarantine import Quarantine
 
 # names that mean only themselves, however git is asked
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9/_.-]+")
+_PLAIN_NAME = lazy_pattern(r"[A-Za-z0-9/_.-]+")
 
 # Folders whose .gitattributes is read without a process of its own.
 _MAX_ATTRIBUTE_FOLDERS = 256
@@ -495,4 +495,4 @@ class Repository(WritableDatabase):
 
 
 def _is_plain(name: str) -> bool:
-    return _PLAIN_NAME.fullmatch(name) is not None
+    return _PLAIN_NAME().fullmatch(name) is not None

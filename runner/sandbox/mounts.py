@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from runner.core.patterns import lazy_pattern
+
 _TABLE = Path("/proc/self/mountinfo")
-_ESCAPE = re.compile(r"\\([0-7]{3})")
+_ESCAPE = lazy_pattern(r"\\([0-7]{3})")
 
 
 class Mount(NamedTuple):
@@ -83,4 +84,4 @@ def _joined(folder: str, rest: str) -> str:
 
 
 def _plain(text: str) -> str:
-    return _ESCAPE.sub(lambda match: chr(int(match[1], 8)), text)
+    return _ESCAPE().sub(lambda match: chr(int(match[1], 8)), text)

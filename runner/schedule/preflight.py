@@ -13,6 +13,7 @@ from runner.config.settings import FILE, Place, Settings
 from runner.core.documents import duration_text
 from runner.core.errors import Problem, UsageProblem
 from runner.core.message_text import one_line
+from runner.core.patterns import lazy_pattern
 from runner.core.plurals import some_of
 from runner.core.task import AgentSettings, Plan, Task
 from runner.core.validation import nearest
@@ -25,7 +26,7 @@ from runner.schedule.task_choice import EVERY_TASK, TaskChoice
 MAX_NAMED_TASKS = 5  # a problem names no more of them
 # What GitHub takes for a workflow, under a name that no pattern means by chance.
 _NEW_WORKFLOWS = (".github/workflows/x.yml", ".github/workflows/x.yaml")
-_WORKFLOW = re.compile(r"\.github/workflows/[^/]+\.ya?ml", re.IGNORECASE)
+_WORKFLOW = lazy_pattern(r"\.github/workflows/[^/]+\.ya?ml", re.IGNORECASE)
 
 
 class PreflightReport(NamedTuple):
@@ -93,7 +94,7 @@ def preflight(
     uses: list[_AgentUse] = []
     faults: list[_Fault] = []
     seen: dict[int, Sequence[_AgentUse | _Fault]] = {}
-    workflows = [path for path in tracked if _WORKFLOW.fullmatch(path)]
+    workflows = [path for path in tracked if _WORKFLOW().fullmatch(path)]
     for task in _open_tasks(plan, progress, settings):
         if task.id not in choice:
             continue

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from runner.core.message_text import visible
+from runner.core.patterns import lazy_pattern
 
 if TYPE_CHECKING:  # what is written to a file needs no colours
     from rich.color import ColorSystem
@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # what is written to a file needs no colours
 _CUT = "…"
 # Of programs that colour their output, also as a document has it, where the escape is
 # replaced. What else acts on a terminal becomes visible.
-_SEQUENCE = re.compile(r"\x1b\[[0-9;:?]*[ -/]*[@-~]|\ufffd\[[0-9;]*[mK]")
+_SEQUENCE = lazy_pattern(r"\x1b\[[0-9;:?]*[ -/]*[@-~]|\ufffd\[[0-9;]*[mK]")
 # One cell may have any number of combining characters.
 _MAX_CHARACTERS_OF_CELL = 4
 
@@ -56,13 +56,13 @@ class Line(NamedTuple):
 
 def one_line(text: str) -> str:
     """A text of any origin on one line, without what acts on a terminal."""
-    return " ".join(visible(_SEQUENCE.sub("", text)).split())
+    return " ".join(visible(_SEQUENCE().sub("", text)).split())
 
 
 def lines_of(text: str) -> list[str]:
     """The lines of a text of any origin, without what acts on a terminal."""
     lines = []
-    for line in _SEQUENCE.sub("", text).splitlines():
+    for line in _SEQUENCE().sub("", text).splitlines():
         lines.append(visible(line).expandtabs(4).rstrip())
     while lines and not lines[-1]:
         lines.pop()

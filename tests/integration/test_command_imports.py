@@ -94,6 +94,36 @@ main()
 """
 
 
+# Ends when fanin would start the first agent.
+_TELL_PATTERNS = """
+import os, re, subprocess, sys
+sys.argv = ["fanin", *sys.argv[1:]]
+compiled = []
+original = re.compile
+def compile(*args, **options):
+    frame = sys._getframe(1)
+    name = frame.f_globals["__name__"]
+    if name.startswith("runner.") and frame.f_code.co_name == "<module>":
+        compiled.append(name)
+    return original(*args, **options)
+re.compile = compile
+def tell():
+    print("\\n::", *compiled, flush=True)
+class Popen(subprocess.Popen):
+    def __init__(self, argv, **options):
+        if any(str(word).endswith("supervisor.py") for word in argv):
+            tell()
+            os._exit(0)
+        super().__init__(argv, **options)
+subprocess.Popen = Popen
+from runner.cli import main
+try:
+    main()
+except SystemExit:
+    tell()
+"""
+
+
 def loaded(project: Project, *argv: str) -> set[str]:
     """Every module that is loaded when the command has ended with 0, 1 or 2."""
     told = subprocess.run(
@@ -239,6 +269,25 @@ def test_a_version_of_pydantic_may_ask_more_of_what_looks_for_plugins(
         "import importlib; assert importlib.import_module('pydantic.plugin._loader').__file__"
     )
     subprocess.run([sys.executable, "-c", program], cwd=project.root, check=True)
+
+
+@pytest.mark.parametrize(
+    "argv", [["status"], ["check"], ["log", "A"], ["graph"], ["run"]], ids=" ".join
+)
+def test_a_start_compiles_no_pattern_before_it_is_used(
+    planned: Project, tmp_path: Path, argv: list[str]
+) -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", _TELL_PATTERNS, *argv],
+        cwd=planned.root,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    before, found, compiled = told.stdout.rpartition("\n::")
+    assert found, before + told.stderr
+    assert compiled.split() == []
 
 
 def test_what_only_a_run_in_progress_needs_is_not_loaded_without_one(

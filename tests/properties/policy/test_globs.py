@@ -90,7 +90,7 @@ def test_every_real_glob_gets_an_answer_and_the_same_from_both_sides(
     assert could_overlap(ours, theirs) == could_overlap(theirs, ours)
 
 
-@given(st.from_regex(_PLAINLY_VALID, fullmatch=True))
+@given(st.from_regex(_PLAINLY_VALID(), fullmatch=True))
 @quick
 def test_what_is_let_through_without_a_closer_look_is_a_real_glob(glob: str) -> None:
     assert GitIgnoreSpec.from_lines([glob])
