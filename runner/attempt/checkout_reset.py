@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import itertools
 import posixpath
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from runner.attempt import file_stamps, setup_inputs, workspace
+from runner.attempt import file_stamps, setup_inputs, trusted_times, workspace
 from runner.attempt.file_stamps import TOP, Differences, Stamp
+from runner.attempt.recorded_files import RecordedFiles, refuse_standing_clock
 from runner.attempt.workspace import Workspace
 from runner.core.errors import GitFailed
 from runner.policy.change import GITLINK
@@ -28,13 +29,11 @@ _BRANCH = "fanin/pooled"  # until the next task gives it another
 
 
 class ReadyCheckout(NamedTuple):
-    """A checkout as set-up left it: the stamp of the workspace's folder, and by path
-    those of everything in the checkout.
-    """
+    """A checkout as set-up left it: the stamp of the workspace's folder, and the files."""
 
     workspace: Workspace
     place: Stamp
-    stamps: Mapping[str, Stamp]
+    files: RecordedFiles
 
     @property
     def folder(self) -> Path:
@@ -57,12 +56,9 @@ def record(space: Workspace) -> ReadyCheckout | None:
         return None
     try:
         place = file_stamps.stamp(space.folder.lstat())
-        stamps = file_stamps.stamps_of(space.checkout)
-    except OSError:
+        return ReadyCheckout(space, place, RecordedFiles.of(space))
+    except (GitFailed, OSError):
         return None
-    if not file_stamps.wait_for_later_time(space.folder, stamps.values()):
-        return None
-    return ReadyCheckout(space, place, stamps)
 
 
 def _modes(*entries: tuple[str, str] | None) -> list[str]:
@@ -72,14 +68,17 @@ def _modes(*entries: tuple[str, str] | None) -> list[str]:
 class CleanCheckout(NamedTuple):
     """A checkout as set-up left it again, still at the base of the task before.
 
-    `tracked` are the paths of files that git restores; those that set-up changed are not
-    among them. `brought` is everything that set-up left and git does not know, folders
-    included, and those that it changed.
+    `brought` is everything that set-up left and git does not know, folders included, and
+    those of git's files that it changed. Git restores the others.
     """
 
     ready: ReadyCheckout
-    tracked: frozenset[str]
     brought: frozenset[str]
+
+    @property
+    def tracked(self) -> frozenset[str]:
+        """The paths of the files that git restores."""
+        return self.ready.files.tracked
 
     def borrowing(self, origin: Origin) -> CleanCheckout:
         """The same, which gets its next commit from this origin."""
@@ -94,25 +93,38 @@ def clean(ready: ReadyCheckout) -> CleanCheckout | None:
     To be called when all that the agent started has ended. Raises GitFailed or OSError
     where the disk or git fails; then too it must be made anew.
     """
-    space = ready.workspace
+    space, files = ready.workspace, ready.files
     if not _is_in_place(ready):
         return None
     workspace.remove_beside(space)
-    differs = file_stamps.differences(space.checkout, ready.stamps)
-    git = workspace.renew_git_directory(space, space.base, _BRANCH)
-    prepared = frozenset(change.path for change in space.prepared)
-    # of the index: nobody may have the base's objects any more
-    tracked = frozenset(diff.parse_names(git.run(["ls-files", "-z"]))) - prepared
-    brought = ready.stamps.keys() - tracked - folders_of(tracked) - {TOP} | prepared
+    now = trusted_times.time_in(space.folder)
+    if now < space.index_record.time:  # the clock was set back
+        return None
+    differs = files.others_that_differ(space.checkout)
+    brought = _brought(space, files)
     if not can_remove(differs, brought):
         return None
     workspace.remove_paths(space.checkout, differs.present)
-    touched = [*differs.present, *differs.missing]
+    # Those of git's files that had a stamp are as they were, or removed by now.
+    space = trusted_times.trust_stamped(space, now)
+    git = workspace.renew_git_directory(space, space.base, _BRANCH)
+    touched = files.changed_tracked(git)
     # The index has what set-up changed as staged, and the agent's must not.
-    if prepared or not tracked.isdisjoint(touched):
+    if space.prepared:
         ready = _checked_out(ready, git, space.base)
-    ready = _stamped(ready, tracked, touched)
-    return CleanCheckout(ready, tracked, frozenset(brought))
+    elif touched:
+        ready = ready._replace(workspace=workspace.write_files(space, git, touched))
+    ready = _recorded_anew(ready, [*differs.present, *differs.missing, *touched])
+    space = trusted_times.trust_stamped(ready.workspace, now)
+    ready = ready._replace(workspace=space, files=ready.files.trusting(now))
+    return CleanCheckout(ready, brought)
+
+
+def _brought(space: Workspace, files: RecordedFiles) -> frozenset[str]:
+    """What `CleanCheckout.brought` says."""
+    prepared = {change.path for change in space.prepared}
+    unknown = files.others.keys() - files.tracked - folders_of(files.tracked)
+    return frozenset(unknown - {TOP} | prepared)
 
 
 def moved(
@@ -126,25 +138,25 @@ def moved(
     space = ready.workspace
     if not _is_in_place(ready):
         return None
-    if exposed and _is_touched(ready):
-        return None
     git = workspace.renew_git_directory(space, base, branch)
-    if base != space.base:
+    if exposed and ready.files.are_touched(git):
+        return None
+    if base == space.base:
+        ready = ready._replace(workspace=workspace.keep_files(space))
+    else:
         changes = diff.parse_raw(git.run([*diff.INDEX, "-R", base]))
         changed = [change.path for change in changes]
         added = {change.path for change in changes if change.new is not None}
         next_tracked = cleaned.tracked - set(changed) | added
         if must_be_made_anew(cleaned, next_tracked, changed, script):
             return None
-        ready = _stamped(_checked_out(ready, git, base), next_tracked, changed)
+        if space.prepared:
+            ready = _checked_out(ready, git, base)
+        else:
+            ready = ready._replace(workspace=workspace.move_files(space, base))
+        ready = _recorded_anew(ready, changed, next_tracked)
     space = replace(ready.workspace, is_ready=True)
     return ready._replace(workspace=space)
-
-
-def _is_touched(ready: ReadyCheckout) -> bool:
-    """Whether anything in the checkout is not as recorded."""
-    differs = file_stamps.differences(ready.workspace.checkout, ready.stamps)
-    return bool(differs.present or differs.missing)
 
 
 def must_be_made_anew(
@@ -189,34 +201,34 @@ def _checked_out(ready: ReadyCheckout, git: Git, base: str) -> ReadyCheckout:
     return ready._replace(workspace=space)
 
 
-def _stamped(
-    ready: ReadyCheckout, tracked: frozenset[str], written: Iterable[str]
+def _recorded_anew(
+    ready: ReadyCheckout,
+    written: Collection[str],
+    tracked: frozenset[str] | None = None,
 ) -> ReadyCheckout:
-    """Record the stamps of what has been written, and of git's folders, anew.
+    """Record anew what is at the paths that were written, and the folders above them.
+    `tracked` are the files that git restores, None if they are the same.
 
     Raises GitFailed if time would not tell a later change.
     """
     space = ready.workspace
-    anew = {*written, *folders_of(tracked)}
-    anew.update(change.path for change in space.prepared)
-    stamps = dict(ready.stamps)
-    for path in anew:
-        stamps.pop(path, None)
-    new_stamps = file_stamps.stamps_at(space.checkout, anew)
-    if not file_stamps.wait_for_later_time(space.folder, new_stamps.values()):
-        raise GitFailed(["read-tree"], 1, "the file system's clock stands still")
-    return ready._replace(stamps=stamps | new_stamps)
+    paths = {*written, *folders_of(written)}
+    if space.prepared:  # Git has moved these, and may have made their folders anew.
+        prepared = [change.path for change in space.prepared]
+        paths.update(prepared, folders_of(prepared))
+    files = ready.files.written(space.checkout, paths, tracked)
+    refuse_standing_clock(space.folder, files.others.values())
+    return ready._replace(files=files)
 
 
 def folders_of(paths: Iterable[str]) -> frozenset[str]:
     """All folders above these paths, without the top one."""
-    folders: set[str] = set()
-    for path in paths:
-        parent = posixpath.dirname(path)
-        while parent and parent not in folders:
-            folders.add(parent)
-            parent = posixpath.dirname(parent)
-    return frozenset(folders)
+    above = {path.rpartition("/")[0] for path in paths}
+    folders = {TOP}
+    while above := above - folders:
+        folders |= above
+        above = {path.rpartition("/")[0] for path in above}
+    return frozenset(folders - {TOP})
 
 
 def _parents(path: str) -> list[str]:

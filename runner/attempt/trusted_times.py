@@ -48,7 +48,7 @@ def trust_files(space: Workspace) -> Workspace:
     that is done once, after that second; until then nothing is. Nobody may use the
     workspace meanwhile.
     """
-    now = _time_in(space.folder)
+    now = time_in(space.folder)
     if now // _SECOND <= space.index_record.time // _SECOND:
         return space
     with workspace.starting(space) as before_agent:
@@ -56,11 +56,19 @@ def trust_files(space: Workspace) -> Workspace:
     return _with_time(space, now)
 
 
+def trust_stamped(space: Workspace, now: int) -> Workspace:
+    """The workspace, of whose files git need not read those that are older than the time
+    `now`: since then it was found that those with a stamp have not changed
+    (`recorded_files`).
+    """
+    return _with_time(space, now)
+
+
 def _with_time(space: Workspace, time_ns: int) -> Workspace:
     return replace(space, index_record=space.index_record._replace(time=time_ns))
 
 
-def _time_in(folder: Path) -> int:
+def time_in(folder: Path) -> int:
     """The time that a file written in the folder gets now, in nanoseconds."""
     file = folder / f"clock-{token_hex(8)}"
     file.touch()

@@ -306,6 +306,30 @@ def reset_files(workspace: Workspace, base: str) -> Workspace:
     return _at(workspace, base, record)
 
 
+def keep_files(workspace: Workspace) -> Workspace:
+    """The workspace with its new git directory and the files that it has."""
+    return _at(workspace, workspace.base, workspace.index_record)
+
+
+def move_files(workspace: Workspace, base: str) -> Workspace:
+    """Give the files of the index, which are as it has them, the content of commit `base`.
+    Other files stay.
+
+    To be called with a new git directory. Raises GitFailed if git cannot.
+    """
+    return _at(workspace, base, _check_out(workspace.folder, base))
+
+
+def write_files(workspace: Workspace, git: Git, paths: Iterable[str]) -> Workspace:
+    """Write those files of the index at these paths that are not as git wrote them.
+
+    To be called with a new git directory. Raises GitFailed if git cannot.
+    """
+    lines = b"".join(os.fsencode(path) + b"\0" for path in paths)
+    git.run(["checkout-index", "-q", "-f", "-u", "-z", "--stdin"], stdin=lines)
+    return _with_own_index(workspace)
+
+
 def remove_beside(workspace: Workspace) -> None:
     """Remove what an agent and fanin left beside the checkout and the copy of its index.
     Raises GitFailed if something stays.
@@ -332,9 +356,15 @@ def write_again(workspace: Workspace) -> Workspace:
 
     To be called with a new git directory. Raises GitFailed if git cannot.
     """
-    checkout = workspace.checkout
-    isolated_git(checkout).run(["checkout-index", "-q", "-f", "-u", "-a"])
-    record = IndexRecord.of(checkout / ".git" / "index", workspace.index)
+    git = isolated_git(workspace.checkout)
+    git.run(["checkout-index", "-q", "-f", "-u", "-a"])
+    return _with_own_index(workspace)
+
+
+def _with_own_index(workspace: Workspace) -> Workspace:
+    """The workspace with the index that the checkout has now."""
+    own = workspace.checkout / ".git" / "index"
+    record = IndexRecord.of(own, workspace.index)
     return _at(workspace, workspace.base, record)
 
 

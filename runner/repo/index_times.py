@@ -1,0 +1,102 @@
+"""What an index has of the times of its files, read without a process.
+
+Git keeps nanoseconds there, but most git programs compare seconds: a change in the second
+in which the index was written may be hidden from them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from struct import Struct
+from typing import NamedTuple
+
+_HEADER = b"DIRC\0\0\0\2"
+_SECOND = 10**9  # nanoseconds
+_BITS = 2**32 - 1  # of each number in an entry
+# Where an entry has its object id, behind ten numbers: the seconds and nanoseconds of two
+# times, device, inode, mode, owner, group, size.
+_ID = 40
+_NUMBERS = Struct(">10I")
+_CTIME = Struct(">I")
+_FLAGS = Struct(">H")
+_NAME_LENGTH = 0xFFF  # bits of the flags
+_GITLINK = 0o160000
+_SPLIT = b"link"  # the first extension, behind the entries
+
+
+class FileStatus(NamedTuple):
+    """What an index has of a file, of each number the lowest 32 bits; times in ns."""
+
+    changed: int
+    modified: int
+    inode: int
+    owner: int
+    group: int
+    size: int
+
+    @classmethod
+    def of(cls, found: os.stat_result) -> FileStatus:
+        """What an index would have of the file."""
+        return cls(
+            _time(found.st_ctime_ns),
+            _time(found.st_mtime_ns),
+            found.st_ino & _BITS,
+            found.st_uid & _BITS,
+            found.st_gid & _BITS,
+            found.st_size & _BITS,
+        )
+
+
+class IndexedFiles(NamedTuple):
+    """The paths in an index; and by path the entries of the files that changed in a given
+    second or later.
+    """
+
+    paths: frozenset[str]
+    recent: Mapping[str, bytes]
+
+
+def read_files(data: bytes, algorithm: str, second: int) -> IndexedFiles | None:
+    """The files of an index, of any size. None if git should be asked: it is of another
+    version, not merged, or has flags that make git overlook a file.
+    """
+    id_length = hashlib.new(algorithm, usedforsecurity=False).digest_size
+    end = len(data) - id_length
+    if not data.startswith(_HEADER):
+        return None
+    names: list[bytes] = []
+    recent: dict[str, bytes] = {}
+    start = 12
+    for _ in range(int.from_bytes(data[8:12], "big")):
+        name = start + _ID + id_length + 2
+        if name > end:
+            return None
+        (length,) = _FLAGS.unpack_from(data, name - 2)
+        if length >= _NAME_LENGTH:  # other bits, or a path that is that long
+            return None
+        path = data[name : name + length]
+        names.append(path)
+        if _CTIME.unpack_from(data, start)[0] >= second:
+            recent[os.fsdecode(path)] = data[start : start + _ID]
+        start += (name - start + length + 8) // 8 * 8
+    if data.startswith(_SPLIT, start):  # it has the other entries elsewhere
+        return None
+    return IndexedFiles(frozenset(map(os.fsdecode, names)), recent)
+
+
+def status_in(entry: bytes) -> FileStatus | None:
+    """What the entry has; None if it is of another repository, which is a folder."""
+    changed, changed_ns, modified, modified_ns, _, inode, mode, *others = (
+        _NUMBERS.unpack(entry)
+    )
+    if mode == _GITLINK:
+        return None
+    times = (changed * _SECOND + changed_ns, modified * _SECOND + modified_ns)
+    return FileStatus(*times, inode, *others)
+
+
+def _time(time_ns: int) -> int:
+    seconds, nanoseconds = divmod(time_ns, _SECOND)
+    return (seconds & _BITS) * _SECOND + nanoseconds
