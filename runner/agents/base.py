@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from runner.core.manifest import BatchEntry
 from runner.core.result import Failure, Usage
 from runner.core.task import AgentSettings
+from runner.sandbox.rules import TEMPORARY
 
 if TYPE_CHECKING:
     from runner.agents.process import Outcome
@@ -86,18 +87,20 @@ class AttemptFolder(NamedTuple):
 
     @property
     def own(self) -> Path:
-        """The folder of what passes between fanin and the agent."""
-        return self.path / "own"
+        """The folder of what passes between fanin and the agent: within walls that of its
+        temporary files, which is there already if set-up has run.
+        """
+        return self.path / (TEMPORARY if self.is_walled else "own")
 
     @property
     def prompt(self) -> Path:
         """The file with the prompt."""
-        return self.own / "prompt.md"
+        return self.own / "fanin-prompt.md"
 
     @property
     def report(self) -> Path:
         """The file `$FANIN_REPORT`, which need not exist."""
-        return self.own / "report.json"
+        return self.own / "fanin-report.json"
 
     @property
     def stdout(self) -> Path:

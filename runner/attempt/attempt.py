@@ -153,8 +153,7 @@ def _run_from(attempt: _Attempt, start: Start) -> AttemptOutcome:
         return AttemptOutcome(
             Usage(), Failure(kind=FailureKind.NOT_READY, message=message)
         )
-    attempt_folder.own.mkdir()
-    attempt_folder.prompt.write_text(text, encoding="utf-8")
+    _write_prompt(attempt_folder, text)
     may_ask = question.make_room(attempt.workspace.checkout)
     ready = trusted_times.trust_times(attempt.workspace, attempt_folder.prompt)
     attempt = attempt._replace(workspace=ready)
@@ -179,6 +178,22 @@ def _run_from(attempt: _Attempt, start: Start) -> AttemptOutcome:
     log = _file_name(attempt, result_folder.LOG)
     incomplete = f"{log} is not complete: {process_outcome.log_error}"
     return outcome._replace(warnings=(*outcome.warnings, incomplete))
+
+
+def _write_prompt(attempt_folder: agents.AttemptFolder, text: str) -> None:
+    """Make the folder of what passes between fanin and the agent, with the prompt in it.
+
+    Within walls set-up may have left anything there, a link or a report of its own too.
+    """
+    own, prompt_file = attempt_folder.own, attempt_folder.prompt
+    if attempt_folder.is_walled:
+        own.mkdir(mode=0o700, exist_ok=True)
+        names = [prompt_file.name, attempt_folder.report.name]
+        workspace.remove_paths(own, names)
+    else:
+        own.mkdir()
+    with prompt_file.open("x", encoding="utf-8") as file:
+        file.write(text)
 
 
 def _with_question(

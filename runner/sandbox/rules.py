@@ -16,6 +16,8 @@ from typing import NamedTuple
 
 from runner.core.sandbox import SandboxSettings
 
+# The name of the folder that a program gets for its temporary files, beside its checkout.
+TEMPORARY = "tmp"
 # Below HOME: what signs in as the person, or tells others who they are.
 SECRETS = (
     *(".ssh", ".gnupg", ".pki", ".netrc", ".git-credentials"),

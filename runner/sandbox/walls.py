@@ -15,6 +15,7 @@ from runner.core.sandbox import SandboxSettings
 from runner.sandbox import bubblewrap, grants, home, landlock, mounts
 from runner.sandbox.choose import Choice
 from runner.sandbox.rules import (
+    TEMPORARY,
     Access,
     Enclosure,
     Rules,
@@ -24,9 +25,7 @@ from runner.sandbox.rules import (
     rules_of,
 )
 
-# The name of an attempt's own folder of temporary files.
-_TEMPORARY = "tmp"
-_HOME = "home"  # in that folder
+_HOME = "home"  # in the folder of temporary files
 
 
 class Walled(NamedTuple):
@@ -97,7 +96,7 @@ class Walls:
         """
         if not self.stand:
             return OPEN
-        temporary = checkout.parent / _TEMPORARY
+        temporary = checkout.parent / TEMPORARY
         temporary.mkdir(mode=0o700, exist_ok=True)
         enclosure = Enclosure(
             (checkout, *writable),

@@ -184,3 +184,32 @@ def test_nothing_can_be_made_beside_the_checkout_or_in_the_folder_of_the_run(
     done = project.cli("run")
     assert done.returncode == 0, done.stdout + done.stderr
     assert project.git("show", "HEAD:made") == "/tmp"
+
+
+def test_set_up_neither_writes_the_agents_report_nor_has_fanin_write_through_a_link(
+    project: Project, tmp_path: Path
+) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("before")
+    setup = f"""
+        ln -s {victim} /tmp/fanin-prompt.md
+        echo '{{"summary": "forged"}}' >/tmp/fanin-report.json
+        echo kept >/tmp/kept
+        echo x >set-up.ignored
+    """
+    script = (
+        'cp /tmp/kept kept; test ! -L "$FANIN_PROMPT"; grep -c . "$FANIN_PROMPT" >lines'
+    )
+    project.plan(
+        [{"id": "A"}],
+        setup=setup,
+        agent={"command": ["sh", "-c", script]},
+        sandbox="auto",
+    )
+    observer = Quiet()
+    project.run(observer)
+    assert project.states() == {"A": "completed"}, observer.results
+    assert int(project.git("show", "HEAD:lines")) > 0
+    assert project.git("show", "HEAD:kept") == "kept"
+    assert observer.results["A", 1].usage.summary is None
+    assert victim.read_text() == "before"
