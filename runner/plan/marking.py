@@ -56,7 +56,7 @@ def write_marks(
     if not kept.marker.is_current:
         _changed.add(plan.key)
     else:
-        kept.files.texts.update(written)
+        kept.files.write(written)
         _kept[plan.key] = kept
         if len(_kept) > _MAX_KEPT:
             _kept.pop(next(iter(_kept)), None)
@@ -85,6 +85,5 @@ def _read(plan: PlanFiles, tree: Tree) -> _KeptMarker | None:
         return None
     files = RecordingTree(tree)
     marker = make(plan.path, files, plan.options)
-    # What is kept must not keep the repository alive.
-    files.tree = formats.MemoryTree({})
+    files.close()
     return _KeptMarker(marker, files)

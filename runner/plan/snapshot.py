@@ -280,8 +280,7 @@ def _load_plan(
     with gc_pause.paused():
         plan = apply_rules(load(choice, source, owners), task_rules)
         graph = TaskGraph(plan.tasks, plan.path)
-    # The cache must not keep the repository alive.
-    source.tree = formats.MemoryTree({})
+    source.close()
     _recent_plans.append(
         _CachedPlan(
             choice, effective_rules(plan, task_rules), owners, source, plan, graph

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from runner.core import plan_paths, typed_paths
 from runner.core.errors import InvalidInput, Problem
 from runner.core.task import PlanSettings
-from runner.plan.formats import Tree
-from runner.repo.object_database import ObjectDatabase
+from runner.plan.formats import MemoryTree, Tree
+from runner.policy.change import Change
+from runner.repo.object_database import WritableDatabase
+from runner.repo.objects import object_id_of
 from runner.repo.repository import Repository
 
 # Bytes of one plan file. The largest plan we have seen has a tenth of it.
@@ -25,7 +27,7 @@ _READ_AHEAD = (".md", ".yml", ".yaml")
 class CommitTree:
     """The files of one commit. Each blob is read at most once."""
 
-    def __init__(self, objects: ObjectDatabase, commit: str) -> None:
+    def __init__(self, objects: WritableDatabase, commit: str) -> None:
         self._objects, self._commit = objects, commit
         self._texts: dict[str, str | None] = {}
 
@@ -47,6 +49,30 @@ class CommitTree:
         files = {path: entry for path, entry in files.items() if path != folder}
         self._read_ahead(files)
         return sorted(files)
+
+    def folder(self, path: str) -> str | None:
+        """The id of a folder's tree; None if there is none."""
+        return self._objects.tree_at(self._commit, path)
+
+    def changes_since(self, earlier: str, folder: str) -> Sequence[Change] | None:
+        """What is in the folder otherwise than in its tree `earlier`; None if that tree is
+        not there any more.
+        """
+        now = self.folder(folder)
+        if now == earlier:
+            return []
+        if now is None or not self._objects.is_tree(earlier):
+            return None
+        prefix = "" if folder == "." else f"{folder}/"
+        return [
+            change._replace(path=prefix + change.path)
+            for change in self._objects.changes(earlier, now)
+        ]
+
+    def blob_id(self, text: str) -> str:
+        """The id of a file with this text."""
+        algorithm = self._objects.configuration.object_format
+        return object_id_of("blob", text.encode(), algorithm)
 
     def _read_ahead(self, files: Mapping[str, tuple[str, int]]) -> None:
         """Read the texts of a folder with one git process instead of one for each.
@@ -76,27 +102,92 @@ class RecordingTree:
     """A tree that remembers everything that was read from it."""
 
     def __init__(self, tree: Tree) -> None:
-        self.tree = tree
+        self._tree = tree
         self.texts: dict[str, str | None] = {}
         self.folders: dict[str, tuple[str, ...]] = {}
+        # folder → the tree in which its files are as they are here, but for what was
+        # written since
+        self._ids: dict[str, str] = {}
+        self._written: set[str] = set()
+        # what was read and is in none of these folders
+        self._outside: list[str] = []
 
     def read(self, path: str) -> str | None:
-        self.texts[path] = self.tree.read(path)
+        self.texts[path] = self._tree.read(path)
         return self.texts[path]
 
     def list(self, folder: str) -> Sequence[str]:
-        self.folders[folder] = tuple(self.tree.list(folder))
+        self.folders[folder] = tuple(self._tree.list(folder))
+        if isinstance(self._tree, CommitTree):
+            object_id = self._tree.folder(folder)
+            if object_id is not None:
+                self._ids[folder] = object_id
         return self.folders[folder]
 
+    def close(self) -> None:
+        """Read nothing more, and do not keep the repository alive."""
+        self._tree = MemoryTree({})
+        self._outside = [
+            path
+            for path in self.texts
+            if not any(_is_below(path, folder) for folder in self._ids)
+        ]
+
+    def write(self, texts: Mapping[str, str]) -> None:
+        """Take these texts for those of their files, as if they had been read."""
+        self.texts.update(texts)
+        self._written.update(texts)
+
     def matches(self, tree: Tree) -> bool:
-        """Whether all that was read is the same in another tree."""
+        """Whether all that was read is the same in another tree.
+
+        Of a folder whose tree is known, only the files are looked at that are others now.
+        """
+        ids: dict[str, str] = {}
+        paths: Iterable[str] = self.texts
+        if isinstance(tree, CommitTree) and self._ids:
+            paths = [*self._outside, *self._written]
         try:
-            for folder, paths in self.folders.items():
-                if tuple(tree.list(folder)) != paths:
+            for folder, listed in self.folders.items():
+                if not isinstance(tree, CommitTree) or folder not in self._ids:
+                    if tuple(tree.list(folder)) != listed:
+                        return False
+                    continue
+                object_id = tree.folder(folder)
+                if object_id is None:
                     return False
-            return all(tree.read(path) == text for path, text in self.texts.items())
+                changes = tree.changes_since(self._ids[folder], folder)
+                if changes is None:
+                    return False
+                if not all(self._agrees(change, tree) for change in changes):
+                    return False
+                ids[folder] = object_id
+                changed = {change.path for change in changes}
+                paths = [path for path in paths if path not in changed]
+            is_same = all(tree.read(path) == self.texts[path] for path in paths)
         except InvalidInput:
             return False
+        if is_same and ids:
+            self._ids = ids
+            self._written = set()
+        return is_same
+
+    def _agrees(self, change: Change, tree: CommitTree) -> bool:
+        """Whether the file of a known folder is in the tree as it is here."""
+        if _is_file(change.old) != _is_file(change.new):
+            return False  # another one is listed
+        text = self.texts.get(change.path)
+        if text is None or change.new is None:
+            return True
+        return tree.blob_id(text) == change.new[1]
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return folder == "." or path.startswith(f"{folder}/")
+
+
+def _is_file(entry: tuple[str, str] | None) -> bool:
+    return entry is not None and entry[0].startswith("100")
 
 
 class WorkTree:

@@ -17,6 +17,7 @@ from runner.repo.command import Git
 from runner.repo.configuration import Configuration
 from runner.repo.line_counts import line_counts
 from runner.repo.objects import (
+    FOLDER,
     Entries,
     Objects,
     TreeCache,
@@ -313,6 +314,16 @@ class WritableDatabase(ObjectDatabase, ABC):
     @abstractmethod
     def objects(self) -> Objects:
         """Reads and writes these objects."""
+
+    def tree_at(self, commit: str, path: str) -> str | None:
+        """The id of the tree at `path` in a commit, `.` for all of it; None if there is
+        no such folder.
+        """
+        tree = self.tree(commit)
+        if path == ".":
+            return tree
+        mode, object_id = self.objects().find(tree, path) or ("", "")
+        return object_id if mode == FOLDER else None
 
     def diffstats(self, old: str, trees: Sequence[str]) -> list[list[str]]:
         """For each of the trees the paths that differ from tree `old`, with their added

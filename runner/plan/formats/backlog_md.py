@@ -15,7 +15,7 @@ import posixpath
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple, TypeGuard
 
@@ -25,7 +25,7 @@ from runner.core import yaml_document
 from runner.core.documents import clean
 from runner.core.errors import InvalidInput
 from runner.core.task import Plan, Reference, Status, Task
-from runner.plan.formats.base import Mark, Options, Tree
+from runner.plan.formats.base import Mark, Marker, Options, Tree
 from runner.plan.formats.diagnostics import (
     COMPLETED,
     IN_PROGRESS,
@@ -36,7 +36,6 @@ from runner.plan.formats.diagnostics import (
     Diagnostics,
     StatusWord,
     build_task_or_leave_out,
-    changed_file,
     count_of,
     join_sections,
     normalize,
@@ -139,12 +138,15 @@ class _Config(NamedTuple):
 
 @dataclass(frozen=True)
 class _TaskFile:
-    """A task file. `completed`: whether it is in the `completed/` folder."""
+    """A task file. `completed`: whether it is in the `completed/` folder; `has_copies`:
+    whether other files have its id.
+    """
 
     path: str
     fields: Mapping[str, _Field]
     body: str
     completed: bool
+    has_copies: bool = False
 
     @property
     def id(self) -> str:
@@ -213,20 +215,11 @@ class BacklogMd:
 
         No file moves to `completed/`: that is left to Backlog.md.
         """
-        diagnostics = Diagnostics(path)
-        config = _read_config(path, tree, diagnostics)
-        words = _status_words(config.statuses)
-        done_word = _done_word(config.statuses, words)
-        open_word = config.statuses[0]
-        changes: dict[str, str] = {}
-        for file in _read_files(path, tree, config.prefix, words, diagnostics):
-            if file.id not in marks or file.completed:
-                continue
-            text = tree.read(file.path) or ""
-            status = marks[file.id].status
-            new_text = _with_status(text, status, words, done_word, open_word)
-            changes |= changed_file(file.path, text, new_text)
-        return changes
+        return self.marker(path, tree, options).write(marks)
+
+    def marker(self, path: str, tree: Tree, options: Options) -> Marker:
+        """See `runner.plan.formats.base.Source`."""
+        return _FileMarker(path, tree)
 
 
 # -- The folder --
@@ -368,8 +361,8 @@ def _without_duplicates(
     for same in files_by_id.values():
         unfinished = [file for file in same if not _is_finished(file, words)]
         chosen = (unfinished or same)[0]
-        chosen_files.append(chosen)
         copies = [file for file in same if file is not chosen]
+        chosen_files.append(replace(chosen, has_copies=bool(copies)))
         if copies and not unfinished:
             paths = ", ".join(file.path for file in copies)
             diagnostics.add_note(
@@ -500,31 +493,60 @@ def _done_word(statuses: Sequence[str], words: Mapping[str, StatusWord]) -> str:
     return statuses[-1]
 
 
-def _with_status(
-    text: str,
-    status: Status,
-    words: Mapping[str, StatusWord],
-    done_word: str,
-    open_word: str,
-) -> str:
-    """The file with another word after `status:`, in the same quotes.
+class _FileMarker:
+    """The `Marker` of a folder of task files."""
 
-    A file without a status stays without one: the progress file records it.
-    """
-    lines = text.split("\n")
-    for index in range(1, _front_matter_end(text) or 0):
-        match = _STATUS_LINE.fullmatch(lines[index])
-        if not match:
-            continue
-        current = words.get(normalize(match["word"]), PENDING)
-        word = replacement_word(
-            current, status, done_word=done_word, open_word=open_word
-        )
-        if word is not None:
-            quote = match["quote"]
-            lines[index] = f"{match['key']}{quote}{word}{quote}{match['rest']}"
-        break
-    return "\n".join(lines)
+    def __init__(self, path: str, tree: Tree) -> None:
+        self.is_current = True
+        diagnostics = Diagnostics(path)
+        config = _read_config(path, tree, diagnostics)
+        self._words = _status_words(config.statuses)
+        self._done_word = _done_word(config.statuses, self._words)
+        self._open_word = config.statuses[0]
+        files = _read_files(path, tree, config.prefix, self._words, diagnostics)
+        self._files = {file.id: file for file in files if not file.completed}
+        self._texts = {
+            file.path: tree.read(file.path) or "" for file in self._files.values()
+        }
+
+    def write(self, marks: Mapping[str, Mark]) -> Mapping[str, str]:
+        """The files of the marked tasks that get another word after `status:`."""
+        changes: dict[str, str] = {}
+        for task_id, mark in marks.items():
+            file = self._files.get(task_id)
+            if file is None:
+                continue
+            text = self._texts[file.path]
+            new_text = self._with_status(text, mark.status)
+            if new_text == text:
+                continue
+            self._texts[file.path] = changes[file.path] = new_text
+            # Which of several files with one id is read depends on which are finished,
+            # and no word of a configuration need be one that YAML reads as it is.
+            after = _read_file(file.path, new_text, False, Diagnostics(file.path))
+            if file.has_copies or after is None or after.id != task_id:
+                self.is_current = False
+        return changes
+
+    def _with_status(self, text: str, status: Status) -> str:
+        """The file with another word after `status:`, in the same quotes.
+
+        A file without a status stays without one: the progress file records it.
+        """
+        lines = text.split("\n")
+        for index in range(1, _front_matter_end(text) or 0):
+            match = _STATUS_LINE.fullmatch(lines[index])
+            if not match:
+                continue
+            current = self._words.get(normalize(match["word"]), PENDING)
+            word = replacement_word(
+                current, status, done_word=self._done_word, open_word=self._open_word
+            )
+            if word is not None:
+                quote = match["quote"]
+                lines[index] = f"{match['key']}{quote}{word}{quote}{match['rest']}"
+            break
+        return "\n".join(lines)
 
 
 # -- Ids --

@@ -137,8 +137,36 @@ def _sprint(entries: list[str]) -> str:
 
 _SPRINT = st.builds(_sprint, st.lists(_ENTRY, min_size=1, max_size=6))
 
+_TASK_FILES = st.dictionaries(
+    # Several of them may have one id, and only some of these files are read.
+    st.sampled_from(
+        ["tasks/task-1", "tasks/task-2", "tasks/task-3", "completed/task-1", "tasks/x"]
+    ),
+    st.builds(
+        "---\n{}\n{}dependencies: {}\n---\nDo it\n".format,
+        st.sampled_from(["id: task-1", "id: task-2", "id: TASK-01", "id: a-1", ""]),
+        st.sampled_from(
+            ["status: To Do\n", "status: 'Done' # a remark\n", "status: ?\n", ""]
+        ),
+        st.sampled_from(["[]", "[task-1]", "task-2", "[1]", "{}"]),
+    ),
+    min_size=1,
+)
+_STATUSES = st.sampled_from(
+    ["", "statuses: [Open, Going on, Ready]\n", "statuses: [To Do, '#done']\n"]
+)
+_FOLDER = st.builds(
+    lambda files, statuses: {
+        **{f"backlog/{name}.md": text for name, text in files.items()},
+        "backlog/config.yml": statuses,
+    },
+    _TASK_FILES,
+    _STATUSES,
+)
+
+_Files = str | Mapping[str, str]  # the text of a plan, or those of its files
 # Format → the path of a plan, its options, and its texts.
-_CASES: dict[str, tuple[str, list[Mapping[str, str]], st.SearchStrategy[str]]] = {
+_CASES: dict[str, tuple[str, list[Mapping[str, str]], st.SearchStrategy[_Files]]] = {
     "checklist": (
         "TODO.md",
         [{}, {"subtasks": "tasks"}, {"optional": "include"}],
@@ -173,6 +201,7 @@ _CASES: dict[str, tuple[str, list[Mapping[str, str]], st.SearchStrategy[str]]] =
     "task-master": ("tasks.json", [{}, {"subtasks": "tasks"}], _TASK_FILE),
     "beads": (".beads/issues.jsonl", [{}], _ISSUES),
     "bmad": ("sprint-status.yaml", [{}, {"finished": "done"}], _SPRINT),
+    "backlog-md": ("backlog", [{}], _FOLDER),
 }
 _MARK = st.builds(
     Mark,
@@ -197,6 +226,10 @@ def _written(
         return write(plan, tree, marks), ()
     except InvalidInput as error:
         return {}, error.problems
+
+
+def _files(path: str, text: _Files) -> dict[str, str]:
+    return {path: text} if isinstance(text, str) else dict(text)
 
 
 def _is_written_alike(
@@ -227,7 +260,7 @@ def test_marks_of_a_plan_that_is_kept_are_those_of_one_that_is_read(
     loaded, _ = outcome(path, text, source=source, options=options)
     ids = [] if loaded is None else [task.id for task in loaded.tasks]
     plan = PlanFiles(source, path, options)
-    _is_written_alike(data, plan, {path: text}, ids)
+    _is_written_alike(data, plan, _files(path, text), ids)
 
 
 @pytest.mark.parametrize(
@@ -274,13 +307,12 @@ def test_marks_of_finished_tasks_change_no_other_task(
         return
     marks = _completed_in_order(data, before)
     plan = PlanFiles(source, path, options)
-    written = write_marks(plan, MemoryTree({path: text}), marks)
+    files = _files(path, text)
+    files.update(write_marks(plan, MemoryTree(files), marks))
     if not is_as_read(plan):
         return
-    after, problems = outcome(
-        path, written.get(path, text), source=source, options=options
-    )
-    if source == "beads" and text.count(next(iter(marks), "")) > 1:
+    after, problems = outcome(path, files, source=source, options=options)
+    if source == "beads" and str(text).count(next(iter(marks), "")) > 1:
         return  # the id of a record that was deleted, which beads gives to no other
     assert after is not None, problems
     assert _others(before, marks) == _others(after, marks)

@@ -17,7 +17,12 @@ from tests.support.trees import load
 
 DONE = Mark(Status.COMPLETED)
 TODO = PlanFiles("checklist", "TODO.md", {})
-MARKED = [each.name for each in formats.sources() if hasattr(each, "marker")]
+# A folder of files is compared by the ids of its trees: see test_trees.
+MARKED = [
+    each.name
+    for each in formats.sources()
+    if hasattr(each, "marker") and each.name != "backlog-md"
+]
 
 
 def _calls_of_a_mark(source: str, count: int) -> int:
@@ -96,6 +101,12 @@ PROGRESS = "\n## Task Progress\n\n| Task | Status |\n|---|---|\n| T1 | pending |
 TABLE = AI_SDLC + PROGRESS
 AI_SDLC_TWICE = f"- [x] **T1**: a\n- [ ] **T1**: b\n{PROGRESS}"
 DEEP_PART = "- [x] a\n  - text\n    - [] part\n- [ ] b\n"
+TASK_FILE = "---\nid: task-1\nstatus: To Do\n---\n"
+TWO_FILES = dict.fromkeys([f"backlog/tasks/task-1 - {n}.md" for n in "ab"], TASK_FILE)
+NO_YAML = {
+    "backlog/tasks/task-1.md": TASK_FILE,
+    "backlog/config.yml": "statuses: [To Do, 'so: done']\n",
+}
 FIRST = "openspec/changes/a/tasks.md"
 SECOND = "openspec/changes/b/tasks.md"
 
@@ -122,6 +133,8 @@ SECOND = "openspec/changes/b/tasks.md"
         ("ralph", "prd.json", _by_key("todo"), ["a", "-a", "-K1"]),
         ("task-master", "tasks.json", _same_ids("done", "pending"), ["1", "-1"]),
         ("beads", "issues.jsonl", _issues("closed", "open"), ["b-1", "-b-1"]),
+        ("backlog-md", "backlog", TWO_FILES, ["task-1", "task-1"]),
+        ("backlog-md", "backlog", NO_YAML, ["task-1", "-task-1"]),
         ("openspec", "openspec", {FIRST: "- [ ] a\n", SECOND: "- [x] a\n"}, ["a", "-a"]),
     ],
 )  # fmt: skip
