@@ -14,13 +14,13 @@ from typing import NamedTuple
 
 from runner.attempt import file_stamps, workspace
 from runner.attempt.file_stamps import Differences, Stamp
+from runner.attempt.trusted_times import SECOND
 from runner.attempt.workspace import Workspace
 from runner.core.errors import GitFailed
 from runner.repo import diff, index_times
 from runner.repo.command import Git
 
 _CHANGED = ("diff-files", "-z", "--name-only", "--ignore-submodules=all")
-_SECOND = 10**9  # nanoseconds
 
 
 class RecordedFiles(NamedTuple):
@@ -41,7 +41,7 @@ class RecordedFiles(NamedTuple):
         cannot be read.
         """
         data = workspace.index_data(space)
-        second = space.index_record.time // _SECOND
+        second = space.index_record.time // SECOND
         files = None
         if data is not None:
             files = index_times.read_files(data, space.object_format, second)
@@ -99,11 +99,11 @@ class RecordedFiles(NamedTuple):
         """The same, with fewer stamps: nobody but git and fanin has written there since
         they were taken, and the index has this time.
         """
-        second = time_ns // _SECOND
+        second = time_ns // SECOND
         others = {
             path: stamp
             for path, stamp in self.others.items()
-            if path not in self.tracked or file_stamps.is_since(stamp, second * _SECOND)
+            if path not in self.tracked or file_stamps.is_since(stamp, second * SECOND)
         }
         return self._replace(others=others)
 

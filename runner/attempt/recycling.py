@@ -1,19 +1,26 @@
 """Makes a checkout that has been used as git makes a new one, where that is faster.
 
 What is left of its use is removed, and each file that is not as git wrote it is written
-anew. Git knows that by the file's change time (ctime), which no program can set back.
+anew. Git knows that by the file's change time (ctime), which no program can set back. It
+compares seconds, so files of the second in which the index was written are compared here.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
+import stat
+from collections.abc import Mapping, Set
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from runner.attempt import workspace
+from runner.attempt import file_stamps, trusted_times, workspace
 from runner.attempt.emptied_folders import FolderState
+from runner.attempt.recorded_files import refuse_standing_clock
 from runner.attempt.workspace import Workspace
+from runner.repo import index_times
 
 SPARE_BRANCH = "fanin/spare"  # until the next attempt gives it another
 # A copy of the index of a new checkout that is not in memory: set-up makes another one.
@@ -29,7 +36,11 @@ class NewCheckout(NamedTuple):
 
     @classmethod
     def of(cls, space: Workspace) -> NewCheckout:
-        """To be called before anything runs there. OSError where the disk is full."""
+        """To be called before anything runs there. OSError where the disk is full,
+        GitFailed if time would not tell a later change.
+        """
+        of_index = file_stamps.of_time(space.index_record.time)
+        refuse_standing_clock(space.folder, [of_index])
         if space.index_record.data is None:
             shutil.copyfile(space.index, space.folder / _INDEX)
         return cls(space, FolderState.at(space.checkout), _place(space.folder))
@@ -51,13 +62,48 @@ def recycled(new: NewCheckout) -> Workspace | None:
     if space.index_record.data is None:
         (space.folder / _INDEX).replace(space.index)
     workspace.remove_beside(space)
+    recent = _recent_entries(space)
+    now = trusted_times.time_in(space.folder)
+    is_set_back = now < space.index_record.time
+    if recent is None or is_set_back:
+        return None
+    space = trusted_times.trust_stamped(space, now)
     git = workspace.renew_git_directory(space, space.base, SPARE_BRANCH)
     git.run(["clean", "-ffdxq"])
     # Git neither sees nor removes pipes, and opens one that is called .gitattributes.
     folders, special = workspace.folders_of(space.checkout)
     if special or any(FolderState.at(path) != new.folder for path in folders):
         return None
-    return workspace.write_again(space)
+    _remove_changed(space.checkout, recent, frozenset(folders))
+    return trusted_times.trust_stamped(workspace.write_again(space), now)
+
+
+def _recent_entries(space: Workspace) -> Mapping[str, bytes] | None:
+    """The entries of the index for files that changed in the second in which it was
+    written, or later; None if they cannot be told.
+    """
+    data = workspace.index_data(space)
+    if data is None:
+        return None
+    second = space.index_record.time // trusted_times.SECOND
+    files = index_times.read_files(data, space.object_format, second)
+    return None if files is None else files.recent
+
+
+def _remove_changed(
+    checkout: Path, entries: Mapping[str, bytes], folders: Set[str]
+) -> None:
+    """Remove those of the files that are not as their entry says. Those that are in none
+    of the `folders` are behind a link, or gone: git sees that.
+    """
+    for path, entry in entries.items():
+        place = f"{checkout}/{path}"
+        if place.rpartition("/")[0] not in folders:
+            continue
+        with suppress(FileNotFoundError):
+            found = os.lstat(place)
+            if not stat.S_ISDIR(found.st_mode) and not index_times.is_of(entry, found):
+                Path(place).unlink()
 
 
 def _place(folder: Path) -> tuple[int, int]:

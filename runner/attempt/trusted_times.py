@@ -12,7 +12,7 @@ from secrets import token_hex
 from runner.attempt import workspace
 from runner.attempt.workspace import Workspace
 
-_SECOND = 10**9  # nanoseconds
+SECOND = 10**9  # nanoseconds
 # Seconds. A file system's clock is behind that of the machine by a tick of the kernel's.
 _TICK = 0.05
 
@@ -35,7 +35,7 @@ def trust_times(space: Workspace, file: Path) -> Workspace:
 
 def seconds_until_trusted(space: Workspace) -> float:
     """Seconds until `trust_files` can do something, by this machine's clock."""
-    next_second = space.index_record.time // _SECOND + 1
+    next_second = space.index_record.time // SECOND + 1
     return max(0.0, next_second + _TICK - time.time())
 
 
@@ -49,7 +49,7 @@ def trust_files(space: Workspace) -> Workspace:
     workspace meanwhile.
     """
     now = time_in(space.folder)
-    if now // _SECOND <= space.index_record.time // _SECOND:
+    if now // SECOND <= space.index_record.time // SECOND:
         return space
     with workspace.starting(space) as before_agent:
         workspace.refuse_changed(workspace.capture_git(before_agent))

@@ -149,7 +149,7 @@ class WorkspacePool:
             self._checkout_time = time.monotonic() - start
             self._files = space.number_of_files
         if self.is_large:
-            with suppress(OSError):
+            with suppress(GitFailed, OSError):
                 new = NewCheckout.of(space)
                 with self._lock:
                     self._lent[folder] = new

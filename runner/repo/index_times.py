@@ -22,31 +22,7 @@ _NUMBERS = Struct(">10I")
 _CTIME = Struct(">I")
 _FLAGS = Struct(">H")
 _NAME_LENGTH = 0xFFF  # bits of the flags
-_GITLINK = 0o160000
 _SPLIT = b"link"  # the first extension, behind the entries
-
-
-class FileStatus(NamedTuple):
-    """What an index has of a file, of each number the lowest 32 bits; times in ns."""
-
-    changed: int
-    modified: int
-    inode: int
-    owner: int
-    group: int
-    size: int
-
-    @classmethod
-    def of(cls, found: os.stat_result) -> FileStatus:
-        """What an index would have of the file."""
-        return cls(
-            _time(found.st_ctime_ns),
-            _time(found.st_mtime_ns),
-            found.st_ino & _BITS,
-            found.st_uid & _BITS,
-            found.st_gid & _BITS,
-            found.st_size & _BITS,
-        )
 
 
 class IndexedFiles(NamedTuple):
@@ -86,17 +62,22 @@ def read_files(data: bytes, algorithm: str, second: int) -> IndexedFiles | None:
     return IndexedFiles(frozenset(map(os.fsdecode, names)), recent)
 
 
-def status_in(entry: bytes) -> FileStatus | None:
-    """What the entry has; None if it is of another repository, which is a folder."""
-    changed, changed_ns, modified, modified_ns, _, inode, mode, *others = (
+def is_of(entry: bytes, found: os.stat_result) -> bool:
+    """Whether git would have put this entry there for the file, by all but its mode."""
+    changed, changed_ns, modified, modified_ns, _, inode, _, owner, group, size = (
         _NUMBERS.unpack(entry)
     )
-    if mode == _GITLINK:
-        return None
-    times = (changed * _SECOND + changed_ns, modified * _SECOND + modified_ns)
-    return FileStatus(*times, inode, *others)
+    return (
+        _time(found.st_ctime_ns) == (changed, changed_ns)
+        and _time(found.st_mtime_ns) == (modified, modified_ns)
+        and found.st_ino & _BITS == inode
+        and found.st_uid & _BITS == owner
+        and found.st_gid & _BITS == group
+        and found.st_size & _BITS == size
+    )
 
 
-def _time(time_ns: int) -> int:
+def _time(time_ns: int) -> tuple[int, int]:
+    """Seconds, of which an entry has the lowest bits, and nanoseconds."""
     seconds, nanoseconds = divmod(time_ns, _SECOND)
-    return (seconds & _BITS) * _SECOND + nanoseconds
+    return seconds & _BITS, nanoseconds

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from runner.attempt import capture, workspace, workspace_pool
+from runner.attempt import capture, recycling, workspace, workspace_pool
 from runner.attempt.emptied_folders import EmptiedFolders
 from runner.attempt.git_directory import Seed
 from runner.attempt.workspace import Workspace
 from runner.attempt.workspace_pool import WorkspacePool
 from runner.core.errors import GitFailed
+from runner.repo import index_times
 from runner.repo.origin import Origin, origin_of
 from tests.integration.test_pooled_workspaces import (
     BRANCH,
@@ -140,12 +141,59 @@ def test_a_used_checkout_is_as_new(
         assert attempt(pool, base) == as_new, work
 
 
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda file: file.chmod(0o600),
+        lambda file: os.setxattr(file, "user.note", b"x"),
+        lambda file: os.link(file, file.parents[3] / "linked"),
+        lambda file: keep_time(file, lambda path: path.write_text("SRC/A.PY\n")),
+    ],
+)
+def test_what_git_does_not_see_in_the_second_of_the_checkout_is_undone(
+    pool: WorkspacePool, project: Project, work: Work
+) -> None:
+    base = project.git("rev-parse", "HEAD")
+    attempt(pool, base)
+    attempt(pool, base, lambda top: work(top / "src/a.py"))
+    [spare] = pool._spares
+    file = spare.checkout / "src/a.py"
+    assert file.lstat().st_mode & 0o777 == 0o644
+    assert os.listxattr(file) == []
+    assert file.lstat().st_nlink == 1
+    assert file.read_text() == "src/a.py\n"
+
+
+def test_a_file_behind_a_link_is_not_removed(
+    pool: WorkspacePool, project: Project, tmp_path: Path
+) -> None:
+    space = pool.acquire(project.git("rev-parse", "HEAD"), tmp_path / "A", BRANCH)
+    data = workspace.index_data(space)
+    assert data is not None
+    files = index_times.read_files(data, "sha1", 0)
+    assert files is not None
+    elsewhere = tmp_path / "elsewhere"
+    (space.checkout / "src").rename(elsewhere)
+    (elsewhere / "a.py").chmod(0o600)
+    (space.checkout / "src").symlink_to(elsewhere)
+    (space.checkout / "lock").chmod(0o600)
+    folders, _ = workspace.folders_of(space.checkout)
+    recycling._remove_changed(space.checkout, files.recent, frozenset(folders))
+    assert (elsewhere / "a.py").exists()
+    assert not (space.checkout / "lock").exists()
+
+
 def test_a_used_checkout_is_used_again(
     pool: WorkspacePool, project: Project, created: list[Path]
 ) -> None:
     base = project.git("rev-parse", "HEAD")
-    for _ in range(3):
-        attempt(pool, base, usual_work, set_up)
+    clock = project.root.with_name("clock")
+    for work in (usual_work, usual_work, Path.exists):
+        clock.touch()
+        attempt(pool, base, work, set_up)
+    [spare] = pool._spares
+    # git need not read the files again that are older
+    assert spare.index_record.time >= clock.stat().st_mtime_ns
     project.write("src/a.py", "moved on\n")
     found = attempt(pool, project.commit())
     assert found["checkout/src/a.py"][1] == "moved on\n"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from runner.repo import index_times
 from runner.repo.command import Git, isolated_git
-from runner.repo.index_times import FileStatus
 
 _SECOND = 10**9  # nanoseconds
 _PATHS = ("b", "a/x", "a/name of some length", "ä/é", "n" * 200)
@@ -41,10 +42,30 @@ def test_an_entry_has_what_git_has_found_of_its_file(git: Git, algorithm: str) -
     files = index_times.read_files(index_of(git), algorithm, 0)
     assert files is not None
     assert files.paths == files.recent.keys() == {*_PATHS, "link"}
-    for path, entry in files.recent.items():
+    others = [*files.recent.values()][1:] + [*files.recent.values()][:1]
+    for (path, entry), other in zip(files.recent.items(), others, strict=True):
         found = (git.cwd / path).lstat()
-        assert index_times.status_in(entry) == FileStatus.of(found)
-        assert FileStatus.of(found).changed == found.st_ctime_ns
+        assert index_times.is_of(entry, found)
+        assert not index_times.is_of(other, found)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda file: file.chmod(0o600),
+        lambda file: os.utime(file, ns=(7, 5 * _SECOND + 2)),
+        lambda file: file.with_name("linked").hardlink_to(file),
+    ],
+)
+def test_a_file_that_was_changed_is_not_that_of_its_entry(
+    git: Git, algorithm: str, change: Callable[[Path], object]
+) -> None:
+    files = index_times.read_files(index_of(git), algorithm, 0)
+    assert files is not None
+    time.sleep(0.02)  # longer than a tick of the kernel's clock
+    change(git.cwd / "b")
+    assert not index_times.is_of(files.recent["b"], (git.cwd / "b").lstat())
+    assert index_times.is_of(files.recent["a/x"], (git.cwd / "a/x").lstat())
 
 
 def test_only_files_that_changed_in_that_second_or_later_are_recent(
@@ -59,15 +80,6 @@ def test_only_files_that_changed_in_that_second_or_later_are_recent(
     assert files is not None
     assert files.recent == {}
     assert files.paths == {*_PATHS, "link"}
-
-
-def test_another_repository_has_no_status(git: Git, algorithm: str) -> None:
-    commit = "1" * len(git.text(["hash-object", "--stdin"], stdin=b"").strip())
-    line = f"160000 {commit}\tsub\0".encode()
-    git.run(["update-index", "-z", "--index-info"], stdin=line)
-    files = index_times.read_files(index_of(git), algorithm, 0)
-    assert files is not None
-    assert index_times.status_in(files.recent["sub"]) is None
 
 
 @pytest.mark.parametrize(
