@@ -239,10 +239,9 @@ class _Contest:
         """Compare the trees of two tasks with the base and unite them."""
 
         def unite_both(quarantine: Quarantine, pair: Sequence[str]) -> str | None:
-            candidates = [
-                Candidate(entry, tree, quarantine.changes(self._base, tree))
-                for entry, tree in zip(self._entries, pair, strict=True)
-            ]
+            changes = quarantine.changes_to_each(self._base, pair)
+            rows = zip(self._entries, pair, changes, strict=True)
+            candidates = [Candidate(*row) for row in rows]
             outcomes = unite(
                 self._base, self._base, candidates, quarantine, tree_per_task=False
             )

@@ -193,21 +193,30 @@ class ObjectDatabase:
         """The changes between two trees or commits, with sizes and link targets."""
         if old == new:
             return []
-        changes = self._tree_changes(old, new)
-        if changes is None:
-            changes = diff.parse_raw(self.git.run([*diff.RAW, old, new]))
-        return self._measured([changes])[0]
+        found = self._tree_changes(old, [new])
+        if found is None:
+            found = [diff.parse_raw(self.git.run([*diff.RAW, old, new]))]
+        return self._measured(found)[0]
 
-    def _tree_changes(self, old: str, new: str) -> list[Change] | None:
-        if not is_full_id(old) or not is_full_id(new):
+    def changes_to_each(self, old: str, trees: Sequence[str]) -> list[list[Change]]:
+        """`changes` from `old` to each of the trees or commits, read together."""
+        found = self._tree_changes(old, trees)
+        if found is None:
+            return [self.changes(old, tree) for tree in trees]
+        return self._measured(found)
+
+    def _tree_changes(
+        self, old: str, trees: Sequence[str]
+    ) -> list[list[Change]] | None:
+        if not all(map(is_full_id, (old, *trees))):
             return None
         database = Database(self.infos, self.contents, self._tree_cache())
-        changes = tree_changes(database, old, new)
+        changes = tree_changes(database, old, trees)
         if changes is None:
             # Mostly they are trees, so only now is asked whether they are commits.
-            trees = self.tree(old), self.tree(new)
-            if trees != (old, new):
-                changes = tree_changes(database, *trees)
+            old_tree, *new_trees = map(self.tree, (old, *trees))
+            if [old_tree, *new_trees] != [old, *trees]:
+                changes = tree_changes(database, old_tree, new_trees)
         return changes
 
     def _tree_cache(self) -> TreeCache:
@@ -228,9 +237,9 @@ class ObjectDatabase:
 
     def changed_paths(self, old: str, new: str) -> list[str]:
         """Paths that differ between two trees or commits; both paths of a rename."""
-        changes = self._tree_changes(old, new)
+        changes = self._tree_changes(old, [new])
         if changes is not None:
-            return [change.path for change in changes]
+            return [change.path for change in changes[0]]
         return diff.parse_names(self.git.run([*diff.NAMES, old, new]))
 
     def _measured(
@@ -341,9 +350,10 @@ class WritableDatabase(ObjectDatabase, ABC):
 
     def _diffstat(self, old: str, new: str) -> list[str] | None:
         """`diffstats` of one tree without a process, None if git should be asked."""
-        changes = self._tree_changes(old, new)
-        if changes is None or self._say_what_is_text(old, changes):
+        found = self._tree_changes(old, [new])
+        if found is None or self._say_what_is_text(old, found[0]):
             return None
+        (changes,) = found
         entries = [entry for each in changes for entry in (each.old, each.new) if entry]
         if not _FILES.issuperset(mode for mode, _ in entries):
             return None

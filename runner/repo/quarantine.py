@@ -335,7 +335,7 @@ class Quarantine(WritableDatabase):
             objects |= plain.objects
             trees |= plain.trees
         self._store_plain(_Plain(objects, trees))
-        return [self.changes(base, tree) for tree in packs]
+        return self.changes_to_each(base, list(packs))
 
     @contextmanager
     def _staging(self) -> Iterator[_Staging]:

@@ -1,5 +1,5 @@
-"""Compares two trees without a process: only folders that differ are read, one level at a
-time.
+"""Compares trees with another one without a process: only folders that differ are read,
+one level at a time.
 """
 
 from __future__ import annotations
@@ -31,21 +31,26 @@ class Database(NamedTuple):
 
 
 class _Pair(NamedTuple):
-    """The trees that two versions have at a folder; None: no folder is there."""
+    """The trees that two versions have at a folder; None: no folder is there. `number` is
+    that of the comparison which this is part of.
+    """
 
+    number: int
     folder: bytes
     old: str | None
     new: str | None
 
 
-def tree_changes(database: Database, old: str, new: str) -> list[Change] | None:
-    """The changes from one tree to another in the order of git, without sizes; None if
-    git should be asked.
+def tree_changes(
+    database: Database, old: str, trees: Sequence[str]
+) -> list[list[Change]] | None:
+    """The changes from tree `old` to each of the trees in the order of git, without sizes;
+    None if git should be asked.
     """
-    trees = database.trees
-    trees.trim()
-    changes: list[Change] = []
-    pairs = [_Pair(b"", old, new)]
+    cache = database.trees
+    cache.trim()
+    changes: list[list[Change]] = [[] for _ in trees]
+    pairs = [_Pair(number, b"", old, new) for number, new in enumerate(trees)]
     count = 0
     while pairs:
         ids = {each for pair in pairs for each in (pair.old, pair.new) if each}
@@ -54,13 +59,15 @@ def tree_changes(database: Database, old: str, new: str) -> list[Change] | None:
             return None
         below: list[_Pair] = []
         for pair in pairs:
-            for path, before, after in _different(pair, trees):
+            for path, before, after in _different(pair, cache):
                 if any(entry and entry[0] not in _MODES for entry in (before, after)):
                     return None
-                changes += _change(path, before, after)
-                below += _below(path, before, after)
+                changes[pair.number] += _change(path, before, after)
+                below += _below(pair.number, path, before, after)
         pairs = below
-    return sorted(changes, key=lambda change: os.fsencode(change.path))
+    return [
+        sorted(each, key=lambda change: os.fsencode(change.path)) for each in changes
+    ]
 
 
 def _read(database: Database, ids: Sequence[str]) -> bool:
@@ -104,8 +111,10 @@ def _change(path: bytes, before: Entry | None, after: Entry | None) -> list[Chan
     return [Change(os.fsdecode(path), old, new)] if old or new else []
 
 
-def _below(path: bytes, before: Entry | None, after: Entry | None) -> list[_Pair]:
+def _below(
+    number: int, path: bytes, before: Entry | None, after: Entry | None
+) -> list[_Pair]:
     """The folders at the path, if there was or is one."""
     old = before[1] if before and before[0] == FOLDER else None
     new = after[1] if after and after[0] == FOLDER else None
-    return [_Pair(path + b"/", old, new)] if old or new else []
+    return [_Pair(number, path + b"/", old, new)] if old or new else []

@@ -1,4 +1,4 @@
-"""Two trees compared without a process: the changes are those that git shows."""
+"""Trees compared without a process: the changes are those that git shows."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import os
 import random
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 import pytest
 
 from runner.policy.change import Change
-from runner.repo import diff, tree_changes
+from runner.repo import batch_process, diff, tree_changes
 from runner.repo.batch_process import ObjectInfo
 from runner.repo.command import isolated_git
 from runner.repo.objects import TreeCache
@@ -53,15 +54,13 @@ def test_the_changes_between_two_trees_are_those_that_git_shows(
         [*diff.RAW, "--stdin"],
         stdin="".join(f"{old} {new}\n" for old in trees for new in trees).encode(),
     )
-    expected = iter(diff.parse_raw_pairs(shown))
+    expected = diff.parse_raw_pairs(shown)
     database = Database(repo.infos, repo.contents, TreeCache())
-    changed = 0
+    found: list[list[Change]] = []
     for old in trees:
-        for new in trees:
-            found = tree_changes.tree_changes(database, old, new)
-            assert found == next(expected)
-            changed += bool(found)
-    assert changed > 40
+        found += tree_changes.tree_changes(database, old, trees) or []
+    assert found == expected
+    assert len([changes for changes in found if changes]) > 40
 
 
 def test_large_trees_and_those_with_modes_of_old_versions_are_left_to_git(
@@ -72,16 +71,16 @@ def test_large_trees_and_those_with_modes_of_old_versions_are_left_to_git(
     old_mode = repo.objects().write("tree", entry)
     empty = repo.objects().write("tree", b"")
     database = Database(repo.infos, repo.contents, TreeCache())
-    assert tree_changes.tree_changes(database, empty, old_mode) is None
+    assert tree_changes.tree_changes(database, empty, [old_mode]) is None
     [change] = repo.changes(empty, old_mode)
     assert change.new == (mode, blob)
     small = repo.write_tree(empty, {"a": (mode, blob)})
-    assert tree_changes.tree_changes(database, empty, small) == [
-        Change("a", None, (mode, blob))
+    assert tree_changes.tree_changes(database, empty, [small]) == [
+        [Change("a", None, (mode, blob))]
     ]
     monkeypatch.setattr(tree_changes, "_MAX_BYTES", 10)
     database = Database(repo.infos, repo.contents, TreeCache())
-    assert tree_changes.tree_changes(database, empty, small) is None
+    assert tree_changes.tree_changes(database, empty, [small]) is None
 
 
 def test_only_of_many_trees_is_the_size_asked_before_they_are_read(
@@ -99,5 +98,31 @@ def test_only_of_many_trees_is_the_size_asked_before_they_are_read(
         paths = [f"folder{place}/{place}" for place in range(count)]
         tree = repo.write_tree(empty, dict.fromkeys(paths, blob))
         database = Database(infos, repo.contents, TreeCache())
-        assert tree_changes.tree_changes(database, empty, tree) is not None
+        assert tree_changes.tree_changes(database, empty, [tree]) is not None
     assert asked == [5]
+
+
+def test_trees_that_are_compared_with_one_are_read_together(
+    repo: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blobs = [repo.write_blob(text) for text in (b"one", b"two", b"three")]
+    paths = ("a/b", "c/d", "e")
+    base = repo.write_tree(
+        repo.objects().write("tree", b""), dict.fromkeys(paths, blobs[0])
+    )
+    trees = [repo.write_tree(base, {path: blobs[1]}) for path in paths]
+    commit = repo.commit_tree(repo.write_tree(base, {"e": blobs[2]}), [], "c")
+    apart = [repo.changes(base, each) for each in (*trees, base, commit)]
+    assert [len(changes) for changes in apart] == [1, 1, 1, 0, 1]
+    asked: list[str] = []
+    send = batch_process._BatchProcess.send
+
+    def noted(process: batch_process._BatchProcess, text: str) -> IO[bytes]:
+        asked.append(text)
+        return send(process, text)
+
+    monkeypatch.setattr(batch_process._BatchProcess, "send", noted)
+    assert repo.changes_to_each(base, trees) == apart[:3]
+    # the roots, then the folders, then the sizes of the files
+    assert len(asked) == 3
+    assert repo.changes_to_each(base, [*trees, base, commit]) == apart
