@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from runner.repo.command import Git
-from runner.repo.merge_trees import Conflict, Versions, merge_trees
+from runner.repo.merge_trees import Conflict, Versions, make_sides, merge_trees
 from runner.repo.objects import Objects
 
 # git marks with at least seven characters; an attribute can ask for more
@@ -72,7 +72,8 @@ def merge(
     merge.
     """
     git = git.with_config(*_CONFIG)
-    merged = merge_trees(git, objects, old_base, base, work)
+    sides = make_sides(objects, old_base, base, work)
+    merged = merge_trees(git, objects, sides)
     if isinstance(merged, str):
         return LabelledMerge(merged)
     return _labelled(objects, merged, labels)

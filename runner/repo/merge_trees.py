@@ -46,13 +46,26 @@ class Conflict(NamedTuple):
     sides: tuple[str, str]
 
 
+class Sides(NamedTuple):
+    """Three trees to merge, and a commit of each side that is made on one of the base."""
+
+    base: str
+    ours: str
+    theirs: str
+    commits: tuple[str, str]
+
+
+def make_sides(objects: Objects, base: str, ours: str, theirs: str) -> Sides:
+    """Make the commits of a merge of trees."""
+    # git 2.39's merge-tree takes no base and no trees: it takes two commits and finds
+    # their base itself. So it gets commits that are made for it.
+    root = objects.commit(base)
+    commits = objects.commit(ours, root), objects.commit(theirs, root)
+    return Sides(base, ours, theirs, commits)
+
+
 def merge_trees(
-    git: Git,
-    objects: Objects,
-    base: str,
-    ours: str,
-    theirs: str,
-    drivers: Iterable[str] = (),
+    git: Git, objects: Objects, sides: Sides, drivers: Iterable[str] = ()
 ) -> str | Conflict:
     """The tree that git's own three-way merge makes, or what it could not decide.
 
@@ -61,21 +74,17 @@ def merge_trees(
     does, is not followed: the merge is then the one without drivers. Raises GitFailed
     if git cannot merge.
     """
-    # git 2.39's merge-tree takes no base and no trees: it takes two commits and finds
-    # their base itself. So it gets commits that are made for it.
-    root = objects.commit(base)
-    sides = [objects.commit(tree, root) for tree in (ours, theirs)]
-    merged = merge_commits(git, objects, sides)
+    merged = merge_commits(git, objects, sides.commits)
     as_text = [f"merge.{name}.driver={_TEXT_MERGE}" for name in drivers]
     if not as_text or not isinstance(merged, str):
         return merged
-    plain = merge_commits(git.with_config(*as_text), objects, sides)
+    plain = merge_commits(git.with_config(*as_text), objects, sides.commits)
     if isinstance(plain, Conflict):
         paths = [*plain.paths, *_different_paths(git, plain.tree, merged)]
     else:
         paths = _different_paths(git, plain, merged)
+    trees = (sides.base, sides.ours, sides.theirs, merged)
     for path in paths:
-        trees = (base, ours, theirs, merged)
         if not _keeps_both([_lines(objects, tree, path) for tree in trees]):
             return plain
     return merged

@@ -424,9 +424,10 @@ class WritableDatabase(ObjectDatabase, ABC):
         from runner.repo import merge_trees
 
         drivers = self.configuration.merge_drivers
-        return merge_trees.merge_trees(
-            self.git, self.objects(), base, ours, theirs, drivers
-        )
+        objects = self.objects()
+        # before its git is asked for: then a quarantine writes all of them together
+        sides = merge_trees.make_sides(objects, base, ours, theirs)
+        return merge_trees.merge_trees(self.git, objects, sides, drivers)
 
     def commit_tree(self, tree: str, parents: Sequence[str], message: str) -> str:
         """A commit in the user's name, or in fanin's where none is configured."""

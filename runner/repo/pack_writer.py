@@ -12,8 +12,7 @@ import hashlib
 import itertools
 import struct
 import zlib
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -117,12 +116,14 @@ def read_entries(pack: bytes, index: bytes, algorithm: str) -> dict[str, bytes]:
 
 def _fanout(ids: Sequence[str]) -> bytes:
     """For each first byte of an id, how many of the sorted ids begin with it or less."""
-    counts = Counter(int(object_id[:2], 16) for object_id in ids)
-    return _numbers(itertools.accumulate(counts[byte] for byte in range(256)))
+    counts = [0] * 256
+    for object_id in ids:
+        counts[int(object_id[:2], 16)] += 1
+    return _numbers(list(itertools.accumulate(counts)))
 
 
-def _numbers(numbers: Iterable[int]) -> bytes:
-    return b"".join(map(_NUMBER.pack, numbers))
+def _numbers(numbers: Sequence[int]) -> bytes:
+    return struct.pack(f">{len(numbers)}I", *numbers)
 
 
 def _object_header(number: int, size: int) -> bytes:

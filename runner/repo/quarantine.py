@@ -47,7 +47,9 @@ _MAX_MEMORY = 2**24  # bytes of objects; of more, git makes packs
 _MAX_PACKED = 2**24
 # Results that are imported together without git, which is faster for more.
 _MAX_PLAIN = 64
-_MAX_LOOSE = 8  # more objects than these are one pack in the folder
+# More objects than these are one pack in the folder. The first ones mostly are: a pack is
+# two files, but git looks into each pack that is there.
+_MAX_LOOSE, _MAX_FIRST_LOOSE = 8, 2
 
 
 class _Plain(NamedTuple):
@@ -116,7 +118,7 @@ class Quarantine(WritableDatabase):
         self._new |= new
         self._size += sum(len(content.data) for content in new.values())
         if self._is_on_disk:
-            self._write_files(new)
+            self._write_files(new, _MAX_LOOSE)
         if self._size > _MAX_MEMORY:
             self._write_out()
             self._has_packs = True
@@ -128,10 +130,10 @@ class Quarantine(WritableDatabase):
         if not self._is_on_disk:
             _make_object_folder(self._folder, [self._repository.object_folder])
             self._is_on_disk = True
-            self._write_files(self._new)
+            self._write_files(self._new, _MAX_FIRST_LOOSE)
 
-    def _write_files(self, objects: Mapping[str, Content]) -> None:
-        if len(objects) <= _MAX_LOOSE:
+    def _write_files(self, objects: Mapping[str, Content], max_loose: int) -> None:
+        if len(objects) <= max_loose:
             for object_id, (kind, data) in objects.items():
                 write_loose(self._folder, object_id, kind, data)
             return
@@ -481,6 +483,7 @@ def _number_of_objects(pack: BinaryIO) -> int:
 
 
 def _make_object_folder(folder: Path, borrowed: Sequence[Path]) -> None:
-    (folder / "pack").mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "pack").mkdir()
     (folder / "info").mkdir()
     (folder / "info" / "alternates").write_bytes(alternates(borrowed))

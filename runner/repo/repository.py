@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from secrets import token_hex
 from typing import TYPE_CHECKING
@@ -71,7 +72,7 @@ class Repository(WritableDatabase):
         self.own_packs = OwnPacks(self)
         self._ref_updater = RefUpdater(self.own_git.with_config("core.fsync=all"))
 
-    @property
+    @cached_property
     def object_folder(self) -> Path:
         """The folder of the repository's own objects, absolute."""
         return self.git_dir.resolve() / "objects"

@@ -154,6 +154,26 @@ def test_nothing_is_written_until_git_is_asked(repo: Repository) -> None:
     assert list((repo.git_dir / "fanin").iterdir()) == []
 
 
+def test_what_is_merged_and_the_commits_for_it_are_one_pack_for_git(
+    repo: Repository,
+) -> None:
+    base = repo.tree(start(repo))
+    with repo.quarantine() as quarantine:
+        blobs = [quarantine.write_blob(text) for text in (b"ours\n", b"theirs\n")]
+        ours, theirs = (
+            quarantine.write_tree(base, {name: blob})
+            for name, blob in zip("ab", blobs, strict=True)
+        )
+        merged = quarantine.merge_trees(base, ours, theirs)
+        assert isinstance(merged, str)
+        (index,) = quarantine.folder.glob("pack/*.idx")
+        shown = quarantine.git.text(["show-index"], stdin=index.read_bytes())
+        # two blobs, two trees and three commits
+        assert len(shown.splitlines()) == 7
+        loose = [file for file in quarantine.folder.glob("??/*") if file.is_file()]
+        assert [file.parent.name + file.name for file in loose] == [merged]
+
+
 def test_a_plain_pack_that_names_what_is_not_there_is_refused(
     repo: Repository,
 ) -> None:
