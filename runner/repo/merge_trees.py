@@ -15,6 +15,9 @@ from runner.repo.objects import Objects
 
 _HUNK = re.compile(r"^<{7} .*?^>{7} [^\n]*$", re.DOTALL | re.MULTILINE)
 _MAX_HUNKS = 4_000  # characters of all hunks together
+# For each object that git writes, zlib takes and frees 256 KiB. The C library would give
+# them back to the system each time, which then clears them anew.
+_KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(2**24)}
 # a driver that merges as git does without one; other values than 1 are errors to git
 _TEXT_MERGE = (
     "git merge-file -q --marker-size=%L -L ours -L base -L theirs %A %O %B || exit 1"
@@ -96,7 +99,7 @@ def merge_commits(git: Git, objects: Objects, sides: Sequence[str]) -> str | Con
     Raises GitFailed if git cannot merge.
     """
     argv = ["merge-tree", "--write-tree", "-z", "--messages", *sides]
-    done = git.run_unchecked(argv)
+    done = git.run_unchecked(argv, env=_KEEP_MEMORY)
     if done.status not in {0, 1}:
         raise GitFailed(argv, done.status, done.stderr)
     merged, _, rest = done.stdout.partition(b"\0")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -110,3 +111,19 @@ def test_a_driver_that_keeps_both_sides_is_followed(repo: Repository) -> None:
     sides = [tree(repo, {"a": text}) for text in texts]
     merged = repo.merge_trees(tree(repo, {"a": LINES}), *sides)
     assert merged == tree(repo, {"a": both})
+
+
+def test_git_keeps_the_memory_of_one_object_for_the_next(tmp_path: Path) -> None:
+    seen, program = tmp_path / "seen", tmp_path / "programs" / "git"
+    program.parent.mkdir()
+    program.write_text(
+        f"#!/bin/sh\ncase $* in *merge-tree*) env >'{seen}';; esac\n"
+        f"exec '{shutil.which('git')}' \"$@\"\n"
+    )
+    program.chmod(0o755)
+    isolated_git(tmp_path).run(["init", "-q"])
+    path = f"{program.parent}:{os.environ['PATH']}"
+    repo = Repository(tmp_path, {**os.environ, "PATH": path})
+    base, ours, theirs = (tree(repo, {"a": text}) for text in (LINES, OURS, THEIRS))
+    assert repo.merge_trees(base, ours, theirs) == tree(repo, {"a": BOTH})
+    assert "MALLOC_TRIM_THRESHOLD_=16777216" in seen.read_text().splitlines()
