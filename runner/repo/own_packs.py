@@ -8,12 +8,13 @@ A pack takes three fsyncs, where each of its objects as a file of its own takes 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runner.core import durable
+from runner.core.errors import GitFailed
 from runner.repo import pack_writer
 from runner.repo.file_versions import FileVersions
 from runner.repo.objects import read_only
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 
 # Git looks into every pack, and is slower with each.
 _MAX_PACKS = 32
-_MAX_JOINED_BYTES = 2**25  # of several packs, which are in memory then
+_MAX_BYTES_IN_MEMORY = 2**25  # of several packs that are joined here
+# Of several that git joins, which reads and writes them all: a second or so.
+_MAX_JOINED_BYTES = 2**29
 
 
 class OwnPacks:
@@ -50,33 +53,51 @@ class OwnPacks:
             pack = self._write(entries)
             self._single[pack] = pack.stat().st_size
             if len(self._single) >= _MAX_PACKS:
-                self._join(self._single)
+                self._joined |= self._join(self._single)
                 self._single = {}
 
     def close(self) -> None:
         """Join all packs that were added, as no more are."""
         with self._lock:
-            everything = {**self._joined, **self._single}
+            self._join({**self._joined, **self._single})
             self._single, self._joined = {}, {}
-            self._join(everything)
 
-    def _join(self, packs: Mapping[Path, int]) -> None:
-        """Join these packs, as far as they fit in memory; the others stay, and all of them
-        where the disk is full.
+    def _join(self, packs: Mapping[Path, int]) -> dict[Path, int]:
+        """Join these packs, the smaller ones first and as many as may be; the others stay,
+        and all of them where the disk is full. Returns those that are there then, with
+        their sizes.
         """
+        chosen, left = [], _MAX_JOINED_BYTES
+        for pack in sorted(packs, key=packs.__getitem__):
+            left -= packs[pack]
+            # `git gc` may have joined it already
+            if left >= 0 and pack.exists():
+                chosen.append(pack)
+        if len(chosen) < 2:
+            return dict(packs)
+        if sum(packs[pack] for pack in chosen) <= _MAX_BYTES_IN_MEMORY:
+            read, joined = self._join_in_memory(chosen)
+        else:
+            read, joined = self._join_by_git(chosen)
+        _remove(set(read) - set(joined))
+        there = {pack: packs[pack] for pack in packs.keys() - set(read)}
+        for pack in joined:
+            with suppress(OSError):
+                there[pack] = pack.stat().st_size
+        return there
+
+    def _join_in_memory(
+        self, packs: Sequence[Path]
+    ) -> tuple[Sequence[Path], Sequence[Path]]:
+        """The packs that are joined now, and the new one; none if that fails."""
         entries: dict[str, bytes] = {}
         read = []
-        left = _MAX_JOINED_BYTES
-        for pack, size in packs.items():
-            left -= size
-            if left < 0:
-                break
-            # `git gc` may have joined it already
+        for pack in packs:
             with suppress(OSError, ValueError):
                 entries |= self._read(pack)
                 read.append(pack)
         if len(read) < 2:
-            return
+            return [], []
         # Of packs that are joined already, versions stay as they are: git is slow with
         # what is made of another one a hundred times over.
         for object_id, (base, delta) in self._versions.deltas.items():
@@ -84,9 +105,39 @@ class OwnPacks:
                 entries[object_id] = pack_writer.make_delta_entry(base, delta)
         self._versions.deltas.clear()
         with suppress(OSError):
-            joined = self._write(entries)
-            self._joined[joined] = joined.stat().st_size
-            _remove(pack for pack in read if pack != joined)
+            return read, [self._write(entries)]
+        return [], []
+
+    def _join_by_git(
+        self, packs: Sequence[Path]
+    ) -> tuple[Sequence[Path], Sequence[Path]]:
+        """The same of packs that are too large for memory. Git copies what is in them, and
+        checks it.
+        """
+        self._versions.deltas.clear()
+        repository = self._repository
+        algorithm = repository.configuration.object_format
+        read, ids = [], []
+        for pack in packs:
+            with suppress(OSError, ValueError):
+                ids += pack_writer.ids_in(
+                    pack.with_suffix(".idx").read_bytes(), algorithm
+                )
+                read.append(pack)
+        if len(read) < 2:
+            return [], []
+        # Given ids, git walks no history. By default a version names the object that it
+        # is made of, and not its place in the pack, so that this one can be joined here.
+        git = repository.git.with_config("pack.packSizeLimit=0", "pack.indexVersion=2")
+        folder = repository.object_folder / "pack"
+        argv = ["pack-objects", "-q", "--window=0", str(folder / "pack")]
+        with suppress(GitFailed, OSError):
+            name = git.text(argv, stdin="\n".join(ids).encode()).strip()
+            joined = folder / f"pack-{name}.pack"
+            # it is up to the settings what git has made durable of it
+            durable.sync_files([joined, joined.with_suffix(".idx"), folder])
+            return read, [joined]
+        return [], []
 
     def _read(self, pack: Path) -> dict[str, bytes]:
         algorithm = self._repository.configuration.object_format

@@ -22,6 +22,7 @@ TYPES = {"commit": 1, "tree": 2, "blob": 3}
 _DELTA = 7  # an object that is made of another one, which the entry names by its id
 _INDEX_START = b"\xfftOc\0\0\0\2"  # with the version of the format
 _NUMBER = struct.Struct(">I")
+_IDS_START = len(_INDEX_START) + 256 * _NUMBER.size  # where an index has the ids
 _MAX_OFFSET = 2**31 - 1  # further ones are in another table
 
 
@@ -92,19 +93,15 @@ def read_entries(pack: bytes, index: bytes, algorithm: str) -> dict[str, bytes]:
     Raises ValueError if it is damaged.
     """
     length = len(_digest(b"", algorithm))
-    start = len(_INDEX_START) + 256 * _NUMBER.size
-    if index[:8] != _INDEX_START or pack[-length:] != index[-2 * length : -length]:
+    if pack[-length:] != index[-2 * length : -length]:
         raise ValueError("the index is not that of the pack")
     if _digest(pack[:-length], algorithm) != pack[-length:]:
         raise ValueError("the pack is damaged")
-    (count,) = _NUMBER.unpack_from(index, start - _NUMBER.size)
-    ids = [
-        index[at : at + length].hex()
-        for at in range(start, start + count * length, length)
-    ]
+    ids = ids_in(index, algorithm)
+    count = len(ids)
     # after the ids and as many checksums
     offsets = struct.unpack_from(
-        f">{count}I", index, start + count * (length + _NUMBER.size)
+        f">{count}I", index, _IDS_START + count * (length + _NUMBER.size)
     )
     ends = sorted([*offsets, len(pack) - length])
     next_of = dict(itertools.pairwise(ends))
@@ -112,6 +109,16 @@ def read_entries(pack: bytes, index: bytes, algorithm: str) -> dict[str, bytes]:
         object_id: pack[offset : next_of[offset]]
         for object_id, offset in zip(ids, offsets, strict=True)
     }
+
+
+def ids_in(index: bytes, algorithm: str) -> list[str]:
+    """The ids of the objects in a pack, by its index. ValueError if that is another one."""
+    if index[:8] != _INDEX_START or len(index) < _IDS_START:
+        raise ValueError("not the index of a pack")
+    length = len(_digest(b"", algorithm))
+    (count,) = _NUMBER.unpack_from(index, _IDS_START - _NUMBER.size)
+    end = _IDS_START + count * length
+    return [index[at : at + length].hex() for at in range(_IDS_START, end, length)]
 
 
 def _fanout(ids: Sequence[str]) -> bytes:

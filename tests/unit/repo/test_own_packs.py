@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from runner.core import durable
 from runner.repo import own_packs, pack_writer
 from runner.repo.command import isolated_git
 from runner.repo.objects import object_id_of
@@ -164,5 +166,114 @@ def test_a_file_that_is_again_as_it_was_is_readable(
         repo.own_packs.add(new)
         assert are_readable(repo, objects)
     repo.own_packs.close()
+    assert are_readable(repo, objects)
+    repo.git.run(["fsck", "--strict"])
+
+
+def _random(size: int) -> str:
+    return os.urandom(size // 2).hex()
+
+
+@pytest.mark.parametrize("algorithm", ["sha1", "sha256"])
+def test_packs_that_are_too_large_for_memory_are_joined_by_git(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, algorithm: str
+) -> None:
+    monkeypatch.setattr(own_packs, "_MAX_PACKS", 4)
+    monkeypatch.setattr(own_packs, "_MAX_BYTES_IN_MEMORY", 10_000)
+    repo = repository(tmp_path, algorithm)
+    # a setting of a person, with which git would make several of one
+    repo.git.run(["config", "pack.packSizeLimit", "1m"])
+    persons = pack_writer.make_pack([("blob", b"a person's")], algorithm)
+    repo.store_pack(persons)
+    objects: Objects = {}
+    counts = []
+    for number in range(10):
+        new = blobs(f"{number}", _random(400_000), algorithm=algorithm)
+        objects |= new
+        repo.own_packs.add(new)
+        assert repo.contents(list(objects)) == list(objects.values())
+        counts.append(len(packs(repo)))
+    assert counts == [2, 3, 4, 2, 3, 4, 5, 3, 4, 5]
+    repo.own_packs.close()
+    assert len(packs(repo)) == 2
+    assert are_readable(repo, objects)
+    repo.git.run(["fsck", "--strict"])
+
+
+def test_no_pack_is_removed_before_the_one_that_git_makes_of_it_is_durable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repo = repository(tmp_path)
+    for number in range(3):
+        repo.own_packs.add(blobs(f"{number}"))
+    before = set(packs(repo))
+    seen: list[Path] = []
+    sync_files = durable.sync_files
+
+    def noted(files: Sequence[Path]) -> None:
+        assert before < set(packs(repo))
+        seen.extend(files)
+        sync_files(files)
+
+    monkeypatch.setattr(own_packs, "_MAX_BYTES_IN_MEMORY", 0)
+    monkeypatch.setattr(durable, "sync_files", noted)
+    repo.own_packs.close()
+    [joined] = packs(repo)
+    assert seen == [joined, joined.with_suffix(".idx"), joined.parent]
+
+
+def test_a_damaged_pack_keeps_git_from_removing_any(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(own_packs, "_MAX_BYTES_IN_MEMORY", 0)
+    repo = repository(tmp_path)
+    for text in ("one", "two", "three"):
+        repo.own_packs.add(blobs(text))
+    before = packs(repo)
+    data = bytearray(before[0].read_bytes())
+    data[14] ^= 1
+    before[0].chmod(0o644)
+    before[0].write_bytes(data)
+    repo.own_packs.close()
+    assert packs(repo) == before
+
+
+def test_the_smaller_packs_are_joined_where_all_are_too_many_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(own_packs, "_MAX_PACKS", 3)
+    monkeypatch.setattr(own_packs, "_MAX_BYTES_IN_MEMORY", 0)
+    monkeypatch.setattr(own_packs, "_MAX_JOINED_BYTES", 100_000)
+    repo = repository(tmp_path)
+    objects: Objects = {}
+    for text in (_random(400_000), "one", "two", "three", "four"):
+        new = blobs(text)
+        objects |= new
+        repo.own_packs.add(new)
+    assert len(packs(repo)) == 4
+    repo.own_packs.close()
+    assert len(packs(repo)) == 2
+    assert are_readable(repo, objects)
+
+
+def test_what_git_has_joined_can_be_joined_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(own_packs, "_MAX_PACKS", 3)
+    repo = repository(tmp_path)
+    lines = [os.urandom(50).hex() for _ in range(400)]
+    objects: Objects = {}
+    for number in range(7):
+        lines[number + 1] = f"changed {number}"
+        new = blobs("\n".join(lines))
+        objects |= new
+        repo.own_packs.add(new)
+    monkeypatch.setattr(own_packs, "_MAX_BYTES_IN_MEMORY", 0)
+    with_versions = repo.own_packs._join(repo.own_packs._joined)
+    assert len(with_versions) == 1
+    monkeypatch.setattr(own_packs, "_MAX_BYTES_IN_MEMORY", 2**20)
+    repo.own_packs._joined = with_versions
+    repo.own_packs.close()
+    assert len(packs(repo)) == 1
     assert are_readable(repo, objects)
     repo.git.run(["fsck", "--strict"])
