@@ -280,7 +280,8 @@ def scratch_folder(journal: Journal, run: str, branch: str) -> Iterator[Path]:
 
     The journal names it before it exists, so that a crash cannot hide it.
     """
-    name = f"{SCRATCH_PREFIX}{run}-{secrets.token_hex(4)}"
+    # short: the paths of sockets below it have an end after 107 bytes
+    name = f"{SCRATCH_PREFIX}{secrets.token_hex(6)}"
     import tempfile
 
     scratch = Path(tempfile.gettempdir(), name)

@@ -6,7 +6,8 @@ open, and what is open is mounted over it once more, the shorter paths first.
 
 bubblewrap makes each folder on the way to what it mounts, if it is missing. These are made
 in memory: the folder that covers is, and where the program's own folder of temporary files
-covers instead, the first of them gets one over it.
+covers instead, the first of them gets one over it. By the path that this folder has itself
+nothing is over the first: there it is the program's home.
 
 A process is the first of its process namespace, so the kernel ends all others with it.
 A user namespace is always made: without one, the root of this machine would keep its
@@ -64,7 +65,7 @@ def _mounts(rules: Rules, kind_of: KindOf) -> list[str]:
         kind = kind_of(path)
         if kind is None:
             continue
-        first = _first_missing(path, rules)
+        first = first_missing(path, rules)
         if first is not None and first not in covered:
             texts += ["--tmpfs", first]
             covered.append(first)
@@ -82,7 +83,7 @@ def _mounts(rules: Rules, kind_of: KindOf) -> list[str]:
     return texts
 
 
-def _first_missing(path: str, rules: Rules) -> str | None:
+def first_missing(path: str, rules: Rules) -> str | None:
     """The first folder on the way to the path that the program's folder of temporary files
     does not have, None if there is none.
     """

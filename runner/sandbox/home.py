@@ -34,16 +34,19 @@ _MAX_ENTRIES, _MAX_BYTES = 50, 1 << 18
 
 
 def make(folder: Path, home: Path, rules: Rules) -> None:
-    """Make the home folder, or add to it what `rules` open in `home`.
+    """Make the home folder, or add to it what `rules` open in `home`. One that is empty is
+    made: a program with another home leaves it so.
 
     Programs that ran before may have put anything there, so that no link is followed.
     OSError if `folder` is one.
     """
-    is_new = not os.path.lexists(folder)
-    if is_new:
+    with suppress(FileExistsError):
         folder.mkdir(mode=0o700)
     top = os.open(folder, os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
+        is_new = not os.listdir(top)  # noqa: PTH208 - of a descriptor
+        if is_new:
+            os.fchmod(top, 0o700)
         for name in _opened(home, rules):
             _put(top, name, partial(_link, home / name))
         if is_new:

@@ -142,13 +142,22 @@ class Walls:
         is_theirs = _resolved(Path(environ["HOME"])) == theirs
         if not is_theirs or rules.access(theirs) is Access.WRITE:
             return {}
-        own = temporary / _HOME
+        own = temporary / self._home_name(temporary, rules)
         try:
             home.make(own, Path(theirs), rules)
         except OSError:
             # what ran before has put something in its place: so there is none
             return {}
         return {"HOME": str(own)}
+
+    def _home_name(self, temporary: Path, rules: Rules) -> str:
+        """The name of the home in the folder of temporary files: with bubblewrap that of
+        a folder which it would make there anyway.
+        """
+        first = None
+        if self.choice.bubblewrap:
+            first = bubblewrap.first_missing(_resolved(temporary), rules)
+        return _HOME if first is None else first.rpartition("/")[2]
 
     def _landlock(
         self, rules: Rules, granted: Sequence[tuple[str, int]]
