@@ -25,13 +25,13 @@ from runner.repo.batch_process import Content, ObjectInfo, ObjectReader
 from runner.repo.command import Git
 from runner.repo.object_database import ObjectDatabase, WritableDatabase
 from runner.repo.objects import (
+    FOLDER,
     NewObjects,
     Objects,
     Tree,
     TreeCache,
     commit_links,
     file_of,
-    parse_tree,
     write_loose,
 )
 from runner.repo.origin import alternates
@@ -365,36 +365,52 @@ class Quarantine(WritableDatabase):
         if self._has_packs or self.configuration.is_shared:
             self._adopt_by_git(tips, known)
             return
-        sizes = self._reachable(tips)
+        sizes = self._reachable(tips, known)
         if packed and sum(sizes.values()) <= _MAX_PACKED:
             objects = dict(zip(sizes, self.read(list(sizes)), strict=True))
             self._repository.own_packs.add(objects)
         else:
             self._adopt_files(sizes)
 
-    def _reachable(self, tips: Iterable[str]) -> dict[str, int]:
+    def _reachable(self, tips: Iterable[str], known: Sequence[str]) -> dict[str, int]:
         """The ids of the new objects that the tips reach, with their sizes in bytes. What
-        an object elsewhere reaches is not looked for.
+        an object elsewhere reaches is not looked for, nor is what the first of `known` has
+        in the same place: in a large folder that is nearly all.
         """
         found: dict[str, int] = {}
-        waiting = list(tips)
+        root = self.tree(known[0]) if known else None
+        # each with the tree that is known in its place
+        waiting: list[tuple[str, str | None]] = [(tip, root) for tip in tips]
         while waiting:
-            object_id = waiting.pop()
+            object_id, before = waiting.pop()
             info = self._info(object_id) if object_id not in found else None
             if info is None:
                 continue
             found[object_id] = info.size
-            if info.kind != "blob":  # the only ones that may be large
-                waiting += self._links(object_id)
+            if info.kind == "tree":
+                waiting += self._entries(object_id, before)
+            elif info.kind == "commit":
+                waiting += [(each, root) for each in self._links(object_id)]
         return found
 
-    def _links(self, object_id: str) -> list[str]:
-        """The ids that a new commit or tree names."""
-        content = self._content(object_id)
+    def _entries(
+        self, object_id: str, before: str | None
+    ) -> Iterator[tuple[str, str | None]]:
+        """What a tree has otherwise than the tree `before`, each with what that has in its
+        place if it is a folder.
+        """
+        tree = self._objects.tree(object_id)
+        old = self._objects.tree(before) if before is not None else Tree()
+        for name in tree.different(old) & tree.keys():
+            mode, each = tree[name]
+            if mode != GITLINK:
+                old_mode, old_each = old.get(name, ("", ""))
+                yield each, old_each if mode == old_mode == FOLDER else None
+
+    def _links(self, commit: str) -> list[str]:
+        """The ids that a new commit names."""
+        content = self._content(commit)
         assert content is not None
-        if content.kind == "tree":
-            entries = parse_tree(content.data, len(object_id) // 2)
-            return [each for _, (mode, each) in entries if mode != GITLINK]
         return [each for _, each in commit_links(content.data)]
 
     def _adopt_files(self, object_ids: Iterable[str]) -> None:

@@ -12,7 +12,7 @@ from runner.core.errors import GitFailed
 from runner.policy.redaction import Secrets
 from runner.repo import pack_writer, small_pack
 from runner.repo import quarantine as quarantine_module
-from runner.repo.batch_process import Content
+from runner.repo.batch_process import Content, ObjectInfo
 from runner.repo.command import Git, isolated_git
 from runner.repo.objects import object_id_of
 from runner.repo.quarantine import Quarantine
@@ -321,3 +321,44 @@ def test_a_secret_in_a_new_file_is_found_without_a_process(
         assert quarantine.first_secret(changes, secrets) == ("config", "KEY")
         changes = quarantine.changes(base, clean)
         assert quarantine.first_secret(changes, secrets) is None
+
+
+@pytest.mark.parametrize("git_is_asked", [True, False])
+def test_of_a_large_folder_only_what_is_new_is_looked_at_when_it_is_adopted(
+    repo: Repository, monkeypatch: pytest.MonkeyPatch, git_is_asked: bool
+) -> None:
+    old = repo.write_blob(b"old\n")
+    files = {f"many/{number}": old for number in range(300)} | {"sub/a/b": old}
+    base = repo.commit_tree(
+        repo.write_tree(repo.tree(start(repo)), files), [], "base\n"
+    )
+    asked: list[str] = []
+    info = Quarantine._info
+
+    def counted(self: Quarantine, name: str) -> ObjectInfo | None:
+        asked.append(name)
+        return info(self, name)
+
+    with repo.quarantine() as quarantine:
+        new = quarantine.write_blob(b"new\n")
+        # a file, a folder in place of a file, and the other way round
+        changes = {"many/7": new, "many/8/deep/file": new, "sub/a": new}
+        tree = quarantine.write_tree(repo.tree(base), changes)
+        first = quarantine.commit_tree(tree, [base], "first\n")
+        tree = quarantine.write_tree(tree, {"sub/a": None, "again/a/b": old})
+        tip = quarantine.commit_tree(tree, [first], "second\n")
+        if git_is_asked:
+            assert quarantine.folder.is_dir()
+        monkeypatch.setattr(Quarantine, "_info", counted)
+        quarantine.adopt([tip], [base], packed=True)
+    assert len(asked) < 30
+    repo.git.run(["update-ref", "refs/heads/main", tip])
+    isolated_git(repo.root).run(["fsck", "--strict"])
+    names = repo.git.text(["diff", "--no-renames", "--name-only", base, tip]).split()
+    assert sorted(names) == [
+        "again/a/b",
+        "many/7",
+        "many/8",
+        "many/8/deep/file",
+        "sub/a/b",
+    ]
