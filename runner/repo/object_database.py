@@ -19,6 +19,7 @@ from runner.repo.line_counts import line_counts
 from runner.repo.objects import (
     FOLDER,
     Entries,
+    Entry,
     Objects,
     TreeCache,
     commit_links,
@@ -328,11 +329,18 @@ class WritableDatabase(ObjectDatabase, ABC):
         """The id of the tree at `path` in a commit, `.` for all of it; None if there is
         no such folder.
         """
-        tree = self.tree(commit)
         if path == ".":
-            return tree
-        mode, object_id = self.objects().find(tree, path) or ("", "")
+            return self.tree(commit)
+        mode, object_id = self.entry(commit, path) or ("", "")
         return object_id if mode == FOLDER else None
+
+    def entry(self, commit: str, path: str) -> Entry | None:
+        """Mode and id of what is at `path` in a commit; None if nothing is there."""
+        try:
+            return self.objects().find(self.tree(commit), path)
+        except KeyError as error:
+            argv = ["ls-tree", commit, "--", path]
+            raise GitFailed(argv, 128, f"no tree {error.args[0]}") from None
 
     def diffstats(self, old: str, trees: Sequence[str]) -> list[list[str]]:
         """For each of the trees the paths that differ from tree `old`, with their added

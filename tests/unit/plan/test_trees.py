@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from runner.core.errors import GitFailed
 from runner.core.task import Status
 from runner.plan.formats import Mark
 from runner.plan.marking import PlanFiles, write_marks, write_once
 from runner.plan.trees import CommitTree, RecordingTree
-from runner.repo.command import isolated_git
+from runner.repo.command import Git, isolated_git
 from runner.repo.repository import Repository
 from tests.support import many_tasks
 from tests.support.counted_calls import counted_calls
@@ -97,6 +98,48 @@ def test_a_folder_whose_tree_is_gone_is_no_match(repo: Repository) -> None:
         files.list("plan")
         files.close()
     assert not files.matches(CommitTree(repo, first))
+
+
+def test_a_mark_is_written_into_a_quarantine_that_stays_in_memory(
+    repo: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, files = many_tasks.plan_of("kiro", 3)
+    commit = _commit(repo, None, files)
+    plan = PlanFiles("kiro", path, {})
+    assert repo.infos([commit])  # its reader runs
+    monkeypatch.setattr(Git, "_start", None)
+    with repo.quarantine() as quarantine:
+        for task_id in ("1", "2"):
+            tree = CommitTree(quarantine, commit)
+            written = write_marks(plan, tree, {task_id: DONE})
+            blobs = {path: quarantine.write_blob(written[path].encode())}
+            changed = quarantine.write_tree(quarantine.tree(commit), blobs)
+            commit = quarantine.commit_tree(changed, [commit], "mark\n")
+        assert "- [x] 2." in (CommitTree(quarantine, commit).read(path) or "")
+        assert list((repo.git_dir / "fanin").glob("*")) == []
+
+
+@pytest.mark.parametrize("path", ["folder", "link", "module", "missing", "a/missing"])
+def test_what_is_no_regular_file_has_no_text(repo: Repository, path: str) -> None:
+    blob = repo.write_blob(b"text")[1]
+    tree = repo.write_tree(
+        repo.objects().write("tree", b""),
+        {
+            "folder/file": ("100755", blob),
+            "link": ("120000", blob),
+            "module": ("160000", blob),
+        },
+    )
+    files = CommitTree(repo, repo.commit_tree(tree, [], "c\n"))
+    assert files.read(path) is None
+    assert files.read("folder/file") == "text"
+
+
+def test_a_folder_whose_objects_are_gone_is_an_error_of_git(repo: Repository) -> None:
+    tree = b"40000 plan\0" + bytes.fromhex("12" * 20)
+    commit = repo.commit_tree(repo.objects().write("tree", tree), [], "c\n")
+    with pytest.raises(GitFailed, match="no tree 12"):
+        CommitTree(repo, commit).read("plan/tasks.md")
 
 
 def _calls_of_a_mark(repo: Repository, count: int) -> int:
