@@ -113,6 +113,7 @@ def test_what_a_run_knows_after_a_landing_is_what_its_commit_says(
     settings = {
         "plan": {"path": path, "source": source},
         "agent": {"command": ["sh", "-c", f"{script} && mkdir -p src && echo >{file}"]},
+        "sandbox": "off",
         "schedule": "batch",
         "max_concurrent": 2,
         "parallel": False,
@@ -160,6 +161,7 @@ def test_what_is_done_with_records_grows_with_the_tasks_alone(
 ) -> None:
     settings = {
         "agent": {"command": ["true"]},
+        "sandbox": "off",
         "schedule": schedule,
         "max_concurrent": 4,
         "limits": {"max_rounds": 100},
