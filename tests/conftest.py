@@ -4,6 +4,7 @@ no socket to the outside.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
@@ -73,6 +74,12 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
         return 0
     cores = os.cpu_count() or 1
     return cores if paths == [unit] else 2 * cores
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of tests would be looked at in each full collection of garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

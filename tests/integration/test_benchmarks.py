@@ -68,8 +68,8 @@ def test_schedules_are_measured_beside_a_peer_on_the_same_graph(effort: Effort) 
     assert shutil.which("make")
     runs: dict[str, scheduling.Run] = {}
     effort.work.mkdir()
-    for name, how in scheduling.FANINS.items():
-        runs[name] = partial(scheduling._fanin, effort.work, *how)
+    for name in (scheduling.BEST, "fanin batch"):
+        runs[name] = partial(scheduling._fanin, effort.work, *scheduling.FANINS[name])
     make = next(peer for peer in peers.PEERS if peer.name == "make")
     runs["make"] = lambda graph, slots, commands: scheduling._peer(
         make, effort.work, effort.work, graph, slots, commands

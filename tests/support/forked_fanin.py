@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -23,6 +24,8 @@ import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel
 
 ROOT = Path(__file__).resolve().parents[2]
 _START = "from tests.support import forked_fanin; forked_fanin.serve()"
@@ -99,6 +102,20 @@ def _import_everything() -> None:
             importlib.import_module(found.name)
     for name in _LATER:
         importlib.import_module(name)
+    _build_validators()
+    # Nothing of this is garbage in any command.
+    gc.collect()
+    gc.freeze()
+
+
+def _build_validators() -> None:
+    """Each would be built at its first use, in every command anew."""
+    from runner.core.documents import Document, UserDocument
+
+    classes: list[type[BaseModel]] = [Document, UserDocument]
+    for document in classes:
+        document.model_rebuild()
+        classes += document.__subclasses__()
 
 
 def _fork(request: Mapping[str, Any]) -> dict[str, Any]:
