@@ -204,7 +204,13 @@ class PooledWorkspaces:
             self._lent[folder].ready = ready
 
     def prewarm(self, count: int, base: str) -> None:
-        """Nothing: the next tasks get the checkouts of those that run."""
+        """Make checkouts of commit `base` in the background until there are `count` for
+        the next attempts, where that takes long.
+        """
+        with self._lock:
+            # Who works now leaves its checkout to one of the next.
+            present = len(self._idle) + len(self._lent)
+        self._new.prewarm(max(0, count - present), base)
 
     def release(self, folder: Path) -> None:
         """Keep the workspace for the next attempt of its slot, or remove it."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.attempt import capture
+from runner.attempt import capture, workspace_pool
 from runner.attempt.pooled_workspaces import PooledWorkspaces
 from runner.attempt.workspace import Workspace
 from runner.attempt.workspace_pool import WorkspacePool
@@ -397,3 +397,28 @@ def test_a_checkout_whose_set_up_failed_is_not_kept(
     failed = pool.acquire(base, Path("A"), BRANCH, 0)
     pool.release(Path("A"))
     assert pool.acquire(base, Path("B"), BRANCH, 0).folder != failed.folder
+
+
+@pytest.fixture
+def makes_spares(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To every pool each checkout is large."""
+    monkeypatch.setattr(workspace_pool, "_MIN_CHECKOUT_TIME", -1.0)
+    monkeypatch.setattr(workspace_pool, "_MIN_FILES", 0)
+
+
+@pytest.mark.usefixtures("makes_spares")
+def test_what_the_next_attempts_lack_is_made_ahead(
+    pool: PooledWorkspaces, project: Project
+) -> None:
+    base = project.git("rev-parse", "HEAD")
+    for name, slot in (("A", 0), ("B", 1)):
+        pool.ready(Path(name), pool.acquire(base, Path(name), BRANCH, slot))
+    pool.release(Path("B"))
+    # the idle one, that in which an attempt works, and another
+    pool.prewarm(3, base)
+    pool._new._begin(int).result()
+    [spare] = pool._new._spares
+    inode = spare.checkout.stat().st_ino
+    space = pool.acquire(base, Path("C"), BRANCH, 2)
+    assert space.checkout.stat().st_ino == inode
+    assert not space.is_ready
