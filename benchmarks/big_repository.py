@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import count
@@ -365,6 +366,7 @@ def _runs(report: Report, work: Path, root: Path, effort: Effort) -> None:
         source = tiny if name == "small" else root
         how = CLONES.get(name, ("--no-local",))
         git(work, "clone", "-q", *how, f"file://{source}", str(clone))
+        _settle(clone)
         before = _missing(clone) if name == "partial" else 0
         output: list[bytes] = []
         argv = [PYTHON, "-c", _PEAK, "run"]
@@ -400,6 +402,17 @@ def _runs(report: Report, work: Path, root: Path, effort: Effort) -> None:
         f"`small` is a repository of {TINY.files} files without history. The partial "
         f"clone lacked {before:,} objects before its run and {after:,} after it."
     )
+
+
+def _settle(clone: Path) -> None:
+    """Let the clone's index be newer than its files, as where anybody has worked.
+
+    Else git reads all files or some, as many as were written in the second of the index.
+    """
+    index = clone / ".git/index"
+    while int(time.time()) <= int(index.stat().st_mtime):
+        time.sleep(0.05)
+    git(clone, "status", "--porcelain")
 
 
 def _missing(clone: Path) -> int:

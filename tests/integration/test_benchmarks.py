@@ -16,7 +16,16 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import graphs, harness, peers, planning, retries, scheduling
+from benchmarks import (
+    big_repository,
+    graphs,
+    harness,
+    peers,
+    planning,
+    retries,
+    scheduling,
+)
+from benchmarks.fan_in import git
 from benchmarks.harness import Effort, Report, Samples, Table, Target, WrongOutput
 from runner.plan.formats import MemoryTree
 from runner.plan.formats.native import Native
@@ -255,3 +264,16 @@ def test_retries_that_start_anew_write_lines_twice(tmp_path: Path) -> None:
     assert figures.conflicts
     assert not figures.wrong
     assert not figures.is_right
+
+
+def test_git_need_not_read_the_files_of_a_clone_that_is_measured(
+    tmp_path: Path,
+) -> None:
+    git(tmp_path, "init", "-q")
+    file = tmp_path / "a"
+    file.write_text("a\n")
+    git(tmp_path, "add", "a")
+    big_repository._settle(tmp_path)
+    index = tmp_path / ".git/index"
+    # by the second, as some versions of git compare them
+    assert int(index.stat().st_mtime) > int(file.stat().st_mtime)
