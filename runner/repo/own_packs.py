@@ -1,6 +1,6 @@
 """The packs that a run adds to its repository: one for each merge, joined before they are
-so many that they slow git down. Of the versions of a long file, a joined pack has the last
-one, and what differs in each of the others.
+so many that they slow git down. Of the versions of a long file or a large folder, a joined
+pack has the last one, and what differs in each of the others.
 
 A pack takes three fsyncs, where each of its objects as a file of its own takes two.
 """
@@ -48,8 +48,8 @@ class OwnPacks:
         }
         with self._lock:
             for object_id, (kind, data) in objects.items():
-                if kind == "blob":
-                    self._versions.add(object_id, data)
+                if kind != "commit":
+                    self._versions.add(object_id, kind, data)
             pack = self._write(entries)
             self._single[pack] = pack.stat().st_size
             if len(self._single) >= _MAX_PACKS:

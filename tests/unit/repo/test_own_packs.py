@@ -153,6 +153,32 @@ def test_versions_of_a_long_file_take_the_space_of_what_differs(
     assert are_readable(repo, objects)
 
 
+def test_versions_of_a_large_folder_take_the_space_of_what_differs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(own_packs, "_MAX_PACKS", 4)
+    repo = repository(tmp_path)
+    folder = {f"task-{n:04}.md": repo.write_blob(b"%d" % n) for n in range(1000)}
+    tree = repo.write_tree(repo.objects().write("tree", b""), folder)
+    objects: Objects = {}
+    for number in range(0, 1000, 100):
+        blob = repo.write_blob(b"changed %d" % number)
+        with repo.quarantine() as quarantine:
+            tree = quarantine.write_tree(tree, {f"task-{number:04}.md": blob})
+            (content,) = quarantine.read([tree])
+        # a blob that begins as a tree is no version of it
+        data = content[1] + b"x"
+        new = {tree: content, object_id_of("blob", data, "sha1"): ("blob", data)}
+        objects |= new
+        repo.own_packs.add(new)
+    repo.own_packs.close()
+    [pack] = packs(repo)
+    whole = len(pack_writer.make_pack(list(new.values()), "sha1"))
+    assert pack.stat().st_size < 4 * whole
+    assert are_readable(repo, objects)
+    repo.git.run(["fsck", "--strict"])
+
+
 def test_a_file_that_is_again_as_it_was_is_readable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
