@@ -5,6 +5,7 @@ other work on the machine and a slow disk change little. The agents do next to n
 and the repository's own files stay as many: each attempt has a checkout of them.
 
 One case alone:  python -m benchmarks.growth rolling 1000
+or               python -m benchmarks.growth batch 100 1000 --kind ralph
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import random
 import resource
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -42,34 +43,91 @@ _REACH, _MOST_NEEDS = 40, 2
 _SEED = 5
 _FILES = 100  # that the tasks of the mix take turns to write
 _HOURS = 6
+# Ids end in two digits, for which no agent starts a program.
+_WRITE = 'mkdir -p made; echo "$FANIN_TASK" >"made/${FANIN_TASK#"${FANIN_TASK%??}"}"'
+
+
+_CHANGE = "openspec/changes/all/tasks.md"
+_ANY_ORDER = {"order": "none"}
 
 
 class Kind(NamedTuple):
-    """`needs` gives the dependencies of each of so many tasks, by number; `writes`:
-    whether each agent writes a file.
+    """`files` gives the files of a plan with so many tasks; `writes`: whether each agent
+    writes a file; `most`: the size of the longest plan that is measured.
     """
 
-    needs: Callable[[int], list[list[int]]]
+    files: Callable[[int], Mapping[str, str]]
     writes: bool
+    source: str = "native"
+    path: str = "tasks.yml"
+    options: Mapping[str, str] = {}
+    most: int = SIZES[-1]
 
 
-def independent(tasks: int) -> list[list[int]]:
-    return [[] for _ in range(tasks)]
+def independent(tasks: int) -> Mapping[str, str]:
+    return _native([[] for _ in range(tasks)], writes=False)
 
 
-def mixed(tasks: int) -> list[list[int]]:
+def mixed(tasks: int) -> Mapping[str, str]:
     draw = random.Random(_SEED)
     needs = []
     for number in range(tasks):
         reach = range(max(0, number - _REACH), number)
         most = min(_MOST_NEEDS, len(reach))
         needs.append(sorted(draw.sample(reach, draw.randint(0, most))))
-    return needs
+    return _native(needs, writes=True)
+
+
+def _native(all_needs: Sequence[Sequence[int]], *, writes: bool) -> Mapping[str, str]:
+    plan = []
+    for number, needs in enumerate(all_needs):
+        task = {
+            "id": _id(number),
+            "title": f"task {number}",
+            "depends_on": list(map(_id, needs)),
+            "allow_empty": not writes,
+        }
+        if writes:
+            task["files"] = [f"made/{number % _FILES:02}"]
+        plan.append(task)
+    lines = ",\n".join(map(json.dumps, plan))
+    return {"tasks.yml": f'{{"version": 1, "tasks": [\n{lines}\n]}}\n'}
+
+
+def _checklist(tasks: int) -> Mapping[str, str]:
+    return {"TODO.md": "".join(f"- [ ] Do {_id(n)}\n" for n in range(tasks))}
+
+
+def _openspec(tasks: int) -> Mapping[str, str]:
+    lines = "".join(f"- [ ] Do {_id(n)}\n" for n in range(tasks))
+    return {_CHANGE: f"## 1. All\n\n{lines}"}
+
+
+def _ralph(tasks: int) -> Mapping[str, str]:
+    stories = [
+        {"id": _id(n), "title": f"story {n}", "priority": n, "passes": False}
+        for n in range(tasks)
+    ]
+    return {"prd.json": json.dumps({"userStories": stories}, indent=2)}
+
+
+def _backlog(tasks: int) -> Mapping[str, str]:
+    return {
+        f"backlog/tasks/task-{n:05} - Do-it.md": f"---\nid: task-{n:05}\n"
+        f"title: Do {n}\nstatus: To Do\n---\n\nDo it.\n"
+        for n in range(tasks)
+    }
 
 
 KINDS = {
     "mixed, a file each": Kind(mixed, writes=True),
     "independent, no change": Kind(independent, writes=False),
+    # Plans whose files carry marks; each agent writes a file. That of Backlog.md has a
+    # file for each task, which are in every checkout.
+    "checklist": Kind(_checklist, True, "checklist", "TODO.md", _ANY_ORDER),
+    "openspec": Kind(_openspec, True, "openspec", _CHANGE, _ANY_ORDER),
+    "ralph": Kind(_ralph, True, "ralph", "prd.json", _ANY_ORDER),
+    "backlog-md": Kind(_backlog, True, "backlog-md", "backlog", most=1_000),
 }
 SCHEDULES = ("rolling", "batch")
 CASES = list(product(SCHEDULES, KINDS))
@@ -91,8 +149,10 @@ def measure(effort: Effort) -> Report:
         f"Each plan runs once, from the first command to its end, with {SLOTS} slots, "
         "the start of the command and of each agent included, and with the marks and "
         "the progress file that it commits. In the mix, a task waits for up to "
-        f"{_MOST_NEEDS} of the {_REACH} before it, and writes one of {_FILES} files. The "
-        "size is that of .git at the end of the run."
+        f"{_MOST_NEEDS} of the {_REACH} before it, and writes one of {_FILES} files, as in "
+        "the plans with marks. That of Backlog.md has a file for each task, so that a "
+        "checkout grows with it: it is measured up to 1,000. The size is that of .git at "
+        "the end of the run."
     )
     return report
 
@@ -105,10 +165,16 @@ def _measured(
     times, spaces = [], []
     for schedule, name in cases:
         with folder(effort, "growth") as where:
-            costs = [_cost(where, schedule, KINDS[name], size) for size in sizes]
+            kind = KINDS[name]
+            costs = [
+                _cost(where, schedule, kind, size)
+                for size in sizes
+                if size <= kind.most
+            ]
         case, seconds = f"{schedule}, {name}", [cost.seconds for cost in costs]
-        times.append([case, *(f"{each * 1e3:.1f}" for each in seconds)])
-        spaces.append([case, *(f"{cost.size / 2**10:.1f}" for cost in costs)])
+        blank = [""] * (len(sizes) - len(costs))
+        times.append([case, *(f"{each * 1e3:.1f}" for each in seconds), *blank])
+        spaces.append([case, *(f"{cost.size / 2**10:.1f}" for cost in costs), *blank])
         ratio = max(seconds) / min(seconds)
         target = Target(f"{case}: the dearest ÷ the cheapest", ratio, BOUND)
         report.targets.append(target)
@@ -141,24 +207,16 @@ def _cost(where: Path, schedule: str, kind: Kind, tasks: int) -> Cost:
 def _make(repo: Path, schedule: str, kind: Kind, tasks: int) -> None:
     """A repository with the plan."""
     run(["git", "init", "-q", "-b", "main", str(repo)], repo.parent)
-    plan = []
-    for number, needs in enumerate(kind.needs(tasks)):
-        task = {
-            "id": _id(number),
-            "title": f"task {number}",
-            "depends_on": list(map(_id, needs)),
-            "allow_empty": not kind.writes,
-        }
-        if kind.writes:
-            task["files"] = [f"made/{number % _FILES:02}"]
-        plan.append(task)
-    lines = ",\n".join(map(json.dumps, plan))
-    (repo / "tasks.yml").write_text(f'{{"version": 1, "tasks": [\n{lines}\n]}}\n')
+    for path, text in kind.files(tasks).items():
+        file = repo / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
     command = ["true"]
     if kind.writes:
-        script = 'mkdir -p made; echo "$FANIN_TASK" >"made/${FANIN_TASK#T???}"'
-        command = ["sh", "-c", script]
+        command = ["sh", "-c", _WRITE]
+    plan = {"path": kind.path, "source": kind.source, "options": kind.options}
     settings = {
+        "plan": plan,
         "agent": {"command": command},
         "sandbox": "off",
         "parallel": True,
