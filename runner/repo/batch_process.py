@@ -21,9 +21,9 @@ T = TypeVar("T")
 _CAT_FILE = ("cat-file", "--batch-command", "--buffer")
 _FLUSH = "flush\n"
 _UPDATE_REF = ("update-ref", "--create-reflog", "-m", "fanin", "--stdin")
-# What surely fits into a pipe, so that both sides never wait for each other: the bytes of
-# questions, or of the first lines of their answers. Linux has pipes of 8 KiB where a user
-# has many.
+# What surely fits into a pipe, whatever else git says: the bytes of questions, or of the
+# first lines of their answers. Nobody reads its warnings, one for each ambiguous name,
+# before it has answered. Linux has pipes of 8 KiB where a user has many.
 _MAX_BATCH = 2**12
 _ANSWER = (
     80  # bytes beside the name: the command, or the id, type and size of an object
