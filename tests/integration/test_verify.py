@@ -8,7 +8,13 @@ from typing import Any
 
 import pytest
 
-from runner.attempt import preparation, recycling, workspace, workspace_pool
+from runner.attempt import (
+    preparation,
+    recycling,
+    trusted_times,
+    workspace,
+    workspace_pool,
+)
 from runner.attempt.recycling import NewCheckout
 from runner.attempt.verify_checkouts import SpareCheckouts
 from runner.attempt.workspace import Workspace
@@ -220,6 +226,9 @@ def test_the_checkout_of_the_last_run_of_verify_is_not_made_as_new(
         return recycling.recycled(new)
 
     monkeypatch.setattr(workspace_pool, "recycled", recycle)
+    # Until the clock has moved on, a spare keeps the background from making others as
+    # new: for a second, in which all of this run may end.
+    monkeypatch.setattr(trusted_times, "seconds_until_trusted", lambda _: 0.0)
     # One slot, so that no workspace is prepared ahead.
     project.plan(
         CHAIN,
