@@ -19,6 +19,7 @@ from benchmarks import __main__ as command
 from benchmarks import (
     big_repository,
     graphs,
+    growth,
     harness,
     peers,
     planning,
@@ -29,6 +30,7 @@ from benchmarks.fan_in import git
 from benchmarks.harness import Effort, Report, Samples, Table, Target, WrongOutput
 from runner.plan.formats import MemoryTree
 from runner.plan.formats.native import Native
+from tests.support.trees import load
 
 DONE = [(0, "s", "d0"), (1, "e", "d0"), (2, "s", "d1"), (3, "e", "d1")]
 
@@ -71,6 +73,18 @@ def test_a_part_runs_on_tiny_sizes_and_its_outputs_are_right(
     written = document.read_text()
     assert f"<!-- part: {part} -->" in written
     assert str(tmp_path) not in written
+
+
+@pytest.mark.parametrize("name", growth.KINDS)
+def test_each_task_of_a_plan_of_growth_may_run_and_has_a_file(name: str) -> None:
+    kind = growth.KINDS[name]
+    plan = load(
+        kind.path, kind.files(120), source=kind.source, options=dict(kind.options)
+    )
+    files = {task.id[-2:] for task in plan.tasks}
+    assert (len(plan.tasks), len(files)) == (120, 100)
+    # only the mix has an order
+    assert any(task.depends_on for task in plan.tasks) == name.startswith("mixed")
 
 
 def test_schedules_are_measured_beside_a_peer_on_the_same_graph(effort: Effort) -> None:
