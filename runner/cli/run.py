@@ -96,14 +96,15 @@ def run(
 
     With IDs, run these tasks and no others; what they depend on must be completed.
     """
-    from runner.local.run import Answers
-    from runner.schedule.task_choice import NamedTasks
-
     if quiet and verbose:
         raise UsageProblem("--quiet and --verbose exclude each other", "use one")
     if jobs is not None:
         flags |= {"parallel": True, "max_concurrent": jobs}
     repo, settings = open_project(repo_path, flags)
+    # After the settings, which may be wrong: this imports all that a run needs.
+    from runner.local.run import Answers
+    from runner.schedule.task_choice import NamedTasks
+
     named = NamedTasks(task_ids, until)
     if dry_run and as_json:
         raise click.UsageError("--json has nothing to print with --dry-run")

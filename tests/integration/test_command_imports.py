@@ -355,6 +355,15 @@ def test_the_first_agent_of_a_run_does_not_wait_for_what_merges_shows_or_deliver
     assert not names & {f"runner.{name}" for name in late}
 
 
+def test_wrong_settings_are_refused_before_what_runs_is_imported(
+    planned: Project,
+) -> None:
+    (planned.root / "fanin.yml").write_text("nonsense: true\n")
+    names = loaded(planned, "run")
+    assert "runner.config.settings" in names
+    assert "runner.local.run" not in names
+
+
 def test_a_run_starts_no_more_git_processes_before_its_first_agent_than_it_must(
     planned: Project, tmp_path: Path
 ) -> None:
