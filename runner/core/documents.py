@@ -124,6 +124,8 @@ def clean(value: object) -> object:
     """
     if not isinstance(value, str):
         return value
+    if value.isascii() and value.isprintable():
+        return value  # most titles, which need no pattern
     text = value.encode("utf-8", "backslashreplace").decode()
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     return _UNPRINTABLE().sub("\ufffd", text)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from runner.core.documents import duration_text, parse_duration, parse_size
+from runner.core.documents import clean, duration_text, parse_duration, parse_size
 from runner.core.limits import Limits
 from runner.core.manifest import Manifest
 from runner.core.result import Failure, FailureKind, Usage
@@ -362,3 +362,12 @@ def _subclasses(document: type[BaseModel]) -> Iterator[type[BaseModel]]:
     for each in document.__subclasses__():
         yield each
         yield from _subclasses(each)
+
+
+def test_only_text_that_needs_no_cleaning_is_left_as_it_is() -> None:
+    plain = "".join(map(chr, range(0x20, 0x7F)))
+    assert clean(plain) is plain
+    for code in (*range(0x20), *range(0x7F, 0xA0), 0x202A, 0x2066):
+        if chr(code) not in "\t\n":
+            assert clean(f"a{chr(code)}b") in {"a\ufffdb", "a\nb"}, code
+    assert clean("a\r\nb\tc") == "a\nb\tc"
