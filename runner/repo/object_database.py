@@ -322,8 +322,10 @@ class WritableDatabase(ObjectDatabase, ABC):
         self.configuration = configuration
 
     @abstractmethod
-    def objects(self) -> Objects:
-        """Reads and writes these objects."""
+    def objects(self, like: str = "") -> Objects:
+        """Reads and writes these objects. `like` is the id of one, if the caller has any:
+        its length is the format's, for which git need not be asked then.
+        """
 
     def tree_at(self, commit: str, path: str) -> str | None:
         """The id of the tree at `path` in a commit, `.` for all of it; None if there is
@@ -337,7 +339,8 @@ class WritableDatabase(ObjectDatabase, ABC):
     def entry(self, commit: str, path: str) -> Entry | None:
         """Mode and id of what is at `path` in a commit; None if nothing is there."""
         try:
-            return self.objects().find(self.tree(commit), path)
+            tree = self.tree(commit)
+            return self.objects(tree).find(tree, path)
         except KeyError as error:
             argv = ["ls-tree", commit, "--", path]
             raise GitFailed(argv, 128, f"no tree {error.args[0]}") from None

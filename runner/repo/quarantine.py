@@ -97,7 +97,7 @@ class Quarantine(WritableDatabase):
         self._write_out()
         return super().reader
 
-    def objects(self) -> Objects:
+    def objects(self, like: str = "") -> Objects:  # noqa: ARG002  it knows its format
         return self._objects
 
     def _tree_cache(self) -> TreeCache:

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 # names that mean only themselves, however git is asked
 _PLAIN_NAME = lazy_pattern(r"[A-Za-z0-9/_.-]+")
 
+# Digits of an id → the format of objects that has as many.
+_FORMATS = {40: "sha1", 64: "sha256"}
 # Folders whose .gitattributes is read without a process of its own.
 _MAX_ATTRIBUTE_FOLDERS = 256
 
@@ -307,9 +309,9 @@ class Repository(WritableDatabase):
 
     # -- objects and commits --
 
-    def objects(self) -> Objects:
+    def objects(self, like: str = "") -> Objects:
         # A new one each time: it caches trees, and the repository lives long.
-        algorithm = self.configuration.object_format
+        algorithm = _FORMATS.get(len(like)) or self.configuration.object_format
         store = stored_in(
             self.object_folder, algorithm, self.store_pack, self._write_object
         )
