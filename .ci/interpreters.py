@@ -2,9 +2,9 @@
 first one gets the whole suite.
 
 A candidate counts by the version that it prints itself, so a pyenv shim that cannot run
-is no Python. Of all released CPythons that pyproject.toml allows, at most three are
-chosen: the oldest, the system's and the newest, and where these are fewer than three,
-others of a minor version that is not among them. Runs on Python 3.8 and later.
+is no Python. Of all released CPythons that pyproject.toml allows, the oldest, the
+system's and the newest are chosen: what breaks between them breaks in one of them. Runs
+on Python 3.8 and later.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 NEWEST_MINOR = 19
-AT_MOST = 3
 QUESTION = """
 import importlib.util, platform, sys
 if platform.python_implementation() == "CPython" and sys.version_info.releaselevel == "final":
@@ -84,7 +83,7 @@ def ask(path: str) -> Interpreter | None:
 def choose(
     interpreters: Iterable[Interpreter], system: Interpreter | None
 ) -> list[Interpreter]:
-    """At most three, by version; of two with one version, the earlier one."""
+    """The oldest, the system's and the newest; of two with one version, the earlier one."""
     by_version: dict[tuple[int, ...], Interpreter] = {}
     for interpreter in interpreters:
         by_version.setdefault(interpreter.version, interpreter)
@@ -93,9 +92,6 @@ def choose(
     chosen = {min(by_version), max(by_version)}
     if system is not None:
         chosen.add(system.version)
-    for version in sorted(by_version, reverse=True):
-        if len(chosen) < AT_MOST and version[:2] not in {other[:2] for other in chosen}:
-            chosen.add(version)
     return [by_version[version] for version in sorted(chosen)]
 
 

@@ -73,14 +73,13 @@ def test_at_most_three_are_chosen_and_the_system_is_one(machine: Machine) -> Non
     ]
 
 
-def test_a_third_is_of_another_minor_version(machine: Machine) -> None:
+def test_none_in_between_is_chosen(machine: Machine) -> None:
     machine.python("system/python3", "3.11.2")
     machine.python("path/python3.11", "3.11.7")
     machine.python("path/python3.12", "3.12.1")
     machine.python("path/python3.13", "3.13.0")
     assert machine.chosen() == [
         "3.11.2 system/python3",
-        "3.12.1 path/python3.12",
         "3.13.0 path/python3.13",
     ]
 
