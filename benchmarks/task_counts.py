@@ -8,6 +8,7 @@ neither number.
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterable
@@ -16,12 +17,12 @@ from pathlib import Path
 
 from benchmarks.harness import (
     PYTHON,
+    ROOT,
     Effort,
     Report,
     Table,
     Target,
     Unavailable,
-    environment,
     expect,
     folder,
     run,
@@ -113,13 +114,28 @@ def _counts(where: Path, case: Case, tasks: int, files: int) -> dict[str, int]:
         [PYTHON, "-m", "runner", "run", "-q"],
         repo,
         log,
-        environment(HOME=str(home), TMPDIR=str(where), PYTHONDONTWRITEBYTECODE="1"),
+        _environment(home, where),
     )
     progress = json.loads(run(["git", "show", "HEAD:.fanin/progress.json"], repo))
     records = progress["tasks"].values()
     done = sum(record["status"] == "completed" for record in records)
     expect(done, tasks, f"completed tasks: {said}")
     return count(sync_trace.calls(log), before)
+
+
+def _environment(home: Path, temporary: Path) -> dict[str, str]:
+    """The least that a run needs: walls mount folders that other variables name, such as
+    those of PATH, and for some of them a folder is made.
+    """
+    git = shutil.which("git") or "git"
+    return {
+        "HOME": str(home),
+        "LC_ALL": "C",
+        "PATH": os.pathsep.join([str(Path(git).parent), os.defpath]),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONPATH": str(ROOT),
+        "TMPDIR": str(temporary),
+    }
 
 
 def _make_repository(repo: Path, case: Case, tasks: int, files: int) -> None:
