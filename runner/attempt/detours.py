@@ -384,7 +384,7 @@ def write_bundle(workspace: Workspace, tips: list[Tip], file: Path) -> None:
         commits.append(commit)
         lines.append(f"{commit} refs/heads/{number}\n")
     header = "# v2 git bundle\n"
-    if len(workspace.base) == 64:
+    if workspace.object_format == "sha256":
         header = "# v3 git bundle\n@object-format=sha256\n"
     header += f"-{workspace.base}\n{''.join(lines)}\n"
     revisions = "".join(f"{commit}\n" for commit in commits) + f"^{workspace.base}\n"

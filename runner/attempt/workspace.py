@@ -33,7 +33,7 @@ from runner.policy.redaction import Secrets
 from runner.repo import diff, loose_objects, pack_writer, secret_search
 from runner.repo.batch_process import ObjectReader
 from runner.repo.command import TIME_LIMIT, Git, isolated_git
-from runner.repo.objects import write_loose
+from runner.repo.objects import format_of, write_loose
 from runner.repo.origin import Origin, alternates
 
 _MAX_INDEX_BYTES = 2**30
@@ -42,7 +42,6 @@ _MAX_INDEX_BYTES = 2**30
 _MAX_GIT_OUTPUT = 2**30
 # Bytes of an index that stays in memory, which there are as many as attempts.
 _MAX_INDEX_IN_MEMORY = 2**18
-_SHA1_LENGTH = 40  # hexadecimal digits of an id
 
 
 @dataclass(frozen=True)
@@ -152,7 +151,7 @@ class Workspace:
     @property
     def object_format(self) -> str:
         """`sha1` or `sha256`, as the base's id has it."""
-        return "sha1" if len(self.base) == _SHA1_LENGTH else "sha256"
+        return format_of(self.base)
 
     @property
     def number_of_files(self) -> int:

@@ -30,6 +30,7 @@ Store = Callable[[NewObjects], object]  # adds objects
 StorePack = Callable[[bytes], object]  # adds the objects of a pack
 WriteFile = Callable[[Path, bytes], object]  # makes a file with that content
 FOLDER = "40000"
+_SHA1_DIGITS = 40  # of an id, in hexadecimal
 _MAX_CACHED = 2**17  # entries of trees that stay in memory, some 30 MB
 _MAX_LOOSE = 8  # this many new objects become files of their own, more of them a pack
 
@@ -369,6 +370,11 @@ def read_only(path: str, flags: int) -> int:
 
 def _with_header(kind: str, data: bytes) -> bytes:
     return b"%s %d\0%s" % (kind.encode(), len(data), data)
+
+
+def format_of(object_id: str) -> str:
+    """`sha1` or `sha256`, of which an id is: they differ in length."""
+    return "sha1" if len(object_id) == _SHA1_DIGITS else "sha256"
 
 
 def object_id_of(kind: str, data: bytes, algorithm: str) -> str:

@@ -23,7 +23,7 @@ from runner.repo.command import (
 from runner.repo.configuration import Configuration
 from runner.repo.discovery import discover
 from runner.repo.object_database import WritableDatabase, folders_of
-from runner.repo.objects import Objects, commit_links, read_only, stored_in
+from runner.repo.objects import Objects, commit_links, format_of, read_only, stored_in
 from runner.repo.own_packs import OwnPacks
 
 if TYPE_CHECKING:
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 # names that mean only themselves, however git is asked
 _PLAIN_NAME = lazy_pattern(r"[A-Za-z0-9/_.-]+")
 
-# Digits of an id → the format of objects that has as many.
-_FORMATS = {40: "sha1", 64: "sha256"}
 # Folders whose .gitattributes is read without a process of its own.
 _MAX_ATTRIBUTE_FOLDERS = 256
 
@@ -311,7 +309,7 @@ class Repository(WritableDatabase):
 
     def objects(self, like: str = "") -> Objects:
         # A new one each time: it caches trees, and the repository lives long.
-        algorithm = _FORMATS.get(len(like)) or self.configuration.object_format
+        algorithm = format_of(like) if like else self.configuration.object_format
         store = stored_in(
             self.object_folder, algorithm, self.store_pack, self._write_object
         )
