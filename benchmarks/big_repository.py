@@ -86,7 +86,8 @@ def measure(effort: Effort) -> Report:
         size = SMOKE
     with folder(effort, "big-repository") as work:
         free = shutil.disk_usage(work).free
-        needed = 3 * size.history + 20 * size.files * 4096
+        # the repository and one clone at a time, and their checkouts
+        needed = 2 * size.history + 20 * size.files * 4096
         if free < needed:
             raise Unavailable(f"it needs {needed / _GIB:.0f} GiB of disk")
         root = make(work / "big", size)
