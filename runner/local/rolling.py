@@ -172,7 +172,8 @@ class RollingSchedule:
                     continue
                 agent_exited = self._take_events()
                 # A slot that is free should not wait for a merge.
-                if not agent_exited and self._mergeable():
+                merges = not agent_exited or self._merges_lag_behind
+                if merges and self._mergeable():
                     self._merge_results(verify_pool)
         if self._invalid is not None:
             raise self._invalid
@@ -506,6 +507,15 @@ class RollingSchedule:
         # Where a landing is due, nothing more is put before it.
         has_room = self._verifying.has_room_for(self._unmerged.first)
         return has_room and not self._landing_queue.is_due
+
+    @property
+    def _merges_lag_behind(self) -> bool:
+        """Whether so many results wait that a free slot has to.
+
+        Where agents end faster than the next ones start, there is always a free slot:
+        results would pile up until the last task has started.
+        """
+        return len(self._unmerged) >= 2 * self._context.settings.slots
 
     def _merge_results(self, verify_pool: Executor) -> None:
         """Merge what is to be merged now and account for it; where that takes a run of

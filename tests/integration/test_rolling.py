@@ -85,6 +85,27 @@ def test_only_landings_write_the_records_of_all_tasks(
     assert set(project.states().values()) == {"completed"}
 
 
+@pytest.mark.parametrize("verify", [None, "true"])
+def test_results_do_not_pile_up_where_agents_never_stop_exiting(
+    project: Project, monkeypatch: pytest.MonkeyPatch, verify: str | None
+) -> None:
+    take_events = RollingSchedule._take_events
+    waiting = []
+
+    def as_if_one_had_exited(self: RollingSchedule) -> bool:
+        has_exited = take_events(self)
+        waiting.append(len(self._unmerged))
+        return has_exited or self._ready.ready > 0
+
+    monkeypatch.setattr(RollingSchedule, "_take_events", as_if_one_had_exited)
+    tasks = [{"id": f"T{n}", "do": [f"write {n}: x"]} for n in range(20)]
+    project.plan(tasks, schedule="rolling", max_concurrent=2, verify=verify)
+    project.run()
+    # twice as many as slots, and what is on its way then: one for each thread and slot
+    assert max(waiting) <= 4 + 4 + 2
+    assert set(project.states().values()) == {"completed"}
+
+
 @pytest.fixture
 def together(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many results were merged in one go: each merge begins late, so that the next
