@@ -105,7 +105,7 @@ class _Database(WritableDatabase):
         store = stored_in(self._folder, object_format, self.store_pack)
         return Objects(object_format, self.read, store)
 
-    def objects(self, like: str = "") -> Objects:  # noqa: ARG002  it knows its format
+    def objects(self) -> Objects:
         return self._objects
 
 

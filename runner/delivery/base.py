@@ -42,7 +42,7 @@ def with_base(
         return head
     if repo.is_ancestor(head, tip):
         return tip
-    merged = merge_commits(repo.git, repo.objects(), [head, tip])
+    merged = merge_commits(repo.git, repo.tree_reader(), [head, tip])
     if isinstance(merged, Conflict):
         paths = some_of(merged.paths[:_NAMED_PATHS], len(merged.paths))
         raise base_conflicts(base, branch, paths)

@@ -233,8 +233,8 @@ class ChangeReview:
         write, and those of each change that the policy accepts.
         """
         added = [change.path for change in changes if change.is_added]
-        objects = self.quarantine.objects()
-        self._spellings.add(spelled_alike(objects, self.head_tree, added))
+        trees = self.quarantine.tree_reader()
+        self._spellings.add(spelled_alike(trees, self.head_tree, added))
         self._spellings.add([self.manifest.progress])
         return self._spellings
 

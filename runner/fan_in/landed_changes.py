@@ -99,7 +99,8 @@ def _steps(
             continue
         left_out = dict.fromkeys(fan_in.left_out.get(task, ()))
         if left_out:
-            blobs = {path: quarantine.objects().find(base, path) for path in left_out}
+            trees = quarantine.tree_reader()
+            blobs = {path: trees.find(base, path) for path in left_out}
             tree = quarantine.write_tree(tree, blobs)
         yield Step(task, base, tree)
 

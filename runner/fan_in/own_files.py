@@ -22,10 +22,10 @@ def with_own_files_of(
     quarantine: Quarantine, tree: str, other: str, is_own: IsOwn
 ) -> str:
     """The tree with fanin's own files as they are in the tree `other`."""
-    objects = quarantine.objects()
+    trees = quarantine.tree_reader()
     changed = [path for path in quarantine.changed_paths(tree, other) if is_own(path)]
     if not changed:
         return tree
     return quarantine.write_tree(
-        tree, {path: objects.find(other, path) for path in changed}
+        tree, {path: trees.find(other, path) for path in changed}
     )

@@ -8,10 +8,10 @@ import os
 from collections.abc import Iterable
 
 from runner.policy.paths import folded
-from runner.repo.objects import FOLDER, Objects
+from runner.repo.objects import FOLDER, TreeReader
 
 
-def spelled_alike(objects: Objects, tree: str, paths: Iterable[str]) -> list[str]:
+def spelled_alike(trees: TreeReader, tree: str, paths: Iterable[str]) -> list[str]:
     """The files and folders of the tree whose names are those of the paths, or of a
     folder above one, but for case and Unicode form. In the order of the tree.
     """
@@ -23,7 +23,7 @@ def spelled_alike(objects: Objects, tree: str, paths: Iterable[str]) -> list[str
     folders = [("", tree, wanted_names)]
     while folders:
         folder, tree_id, wanted = folders.pop()
-        for name, (mode, object_id) in objects.tree(tree_id).items():
+        for name, (mode, object_id) in trees.tree(tree_id).items():
             path = folder + os.fsdecode(name)
             below = wanted.below.get(folded(os.fsdecode(name)))
             if below is None:

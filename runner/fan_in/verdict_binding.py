@@ -36,9 +36,9 @@ def is_verified(
     recorded = _recorded_since(repo, quarantine, manifest, verdict.head, snapshot)
     if recorded is None:
         return False
-    objects = quarantine.objects()
+    trees = quarantine.tree_reader()
     before = repo.tree(verdict.head)
-    as_then = {path: objects.find(before, path) for path in recorded}
+    as_then = {path: trees.find(before, path) for path in recorded}
     return quarantine.write_tree(tree, as_then) == verdict.tree
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from runner.repo.command import Git
 from runner.repo.merge_trees import Conflict, Versions, make_sides, merge_trees
-from runner.repo.objects import Objects
+from runner.repo.objects import Objects, TreeReader
 
 # git marks with at least seven characters; an attribute can ask for more
 _MARKER = rb"(?:<{7,}|>{7,})"
@@ -106,7 +106,7 @@ def _labelled(objects: Objects, conflict: Conflict, labels: Labels) -> LabelledM
 
 
 def _new_names(
-    objects: Objects, conflict: Conflict, labels: Labels
+    trees: TreeReader, conflict: Conflict, labels: Labels
 ) -> Mapping[str, str]:
     """New names of the files that git has put aside under the name of a side's commit."""
     names: dict[str, str] = {}
@@ -117,7 +117,7 @@ def _new_names(
         if name == path:
             continue
         unique, number = name, 0
-        while unique in names.values() or objects.find(conflict.tree, unique):
+        while unique in names.values() or trees.find(conflict.tree, unique):
             number += 1
             unique = f"{name}-{number}"
         names[path] = unique

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from runner.core.errors import GitFailed
 from runner.repo import diff
 from runner.repo.command import Git
-from runner.repo.objects import Objects
+from runner.repo.objects import Objects, TreeReader
 
 _HUNK = re.compile(r"^<{7} .*?^>{7} [^\n]*$", re.DOTALL | re.MULTILINE)
 _MAX_HUNKS = 4_000  # characters of all hunks together
@@ -68,32 +68,32 @@ def make_sides(objects: Objects, base: str, ours: str, theirs: str) -> Sides:
 
 
 def merge_trees(
-    git: Git, objects: Objects, sides: Sides, drivers: Iterable[str] = ()
+    git: Git, trees: TreeReader, sides: Sides, drivers: Iterable[str] = ()
 ) -> str | Conflict:
     """The tree that git's own three-way merge makes, or what it could not decide.
 
-    `objects` are those that `git` reads and writes, `drivers` the names of the merge
+    `trees` reads those that `git` writes, `drivers` the names of the merge
     drivers that are configured. A driver that drops a change of one side, as `true`
     does, is not followed: the merge is then the one without drivers. Raises GitFailed
     if git cannot merge.
     """
-    merged = merge_commits(git, objects, sides.commits)
+    merged = merge_commits(git, trees, sides.commits)
     as_text = [f"merge.{name}.driver={_TEXT_MERGE}" for name in drivers]
     if not as_text or not isinstance(merged, str):
         return merged
-    plain = merge_commits(git.with_config(*as_text), objects, sides.commits)
+    plain = merge_commits(git.with_config(*as_text), trees, sides.commits)
     if isinstance(plain, Conflict):
         paths = [*plain.paths, *_different_paths(git, plain.tree, merged)]
     else:
         paths = _different_paths(git, plain, merged)
-    trees = (sides.base, sides.ours, sides.theirs, merged)
+    versions = (sides.base, sides.ours, sides.theirs, merged)
     for path in paths:
-        if not _keeps_both([_lines(objects, tree, path) for tree in trees]):
+        if not _keeps_both([_lines(trees, tree, path) for tree in versions]):
             return plain
     return merged
 
 
-def merge_commits(git: Git, objects: Objects, sides: Sequence[str]) -> str | Conflict:
+def merge_commits(git: Git, trees: TreeReader, sides: Sequence[str]) -> str | Conflict:
     """The tree of the merge of two commits, as `git merge` makes it, or its conflict.
 
     Raises GitFailed if git cannot merge.
@@ -113,7 +113,7 @@ def merge_commits(git: Git, objects: Objects, sides: Sequence[str]) -> str | Con
     return Conflict(
         paths,
         _conflict_messages(messages),
-        _hunks(objects, tree, paths),
+        _hunks(trees, tree, paths),
         tree,
         versions,
         (ours, theirs),
@@ -126,12 +126,12 @@ def _different_paths(git: Git, old: str, new: str) -> list[str]:
     return [change.path for change in diff.parse_raw(git.run([*diff.RAW, old, new]))]
 
 
-def _lines(objects: Objects, tree: str, path: str) -> Counter[bytes] | None:
+def _lines(trees: TreeReader, tree: str, path: str) -> Counter[bytes] | None:
     """How often the file has each line; None if there is no regular file."""
-    entry = objects.find(tree, path)
+    entry = trees.find(tree, path)
     if entry is None or not entry[0].startswith("100"):
         return None
-    return Counter(objects.content(entry[1]).splitlines())
+    return Counter(trees.content(entry[1]).splitlines())
 
 
 def _keeps_both(files: Sequence[Counter[bytes] | None]) -> bool:
@@ -187,13 +187,13 @@ def _conflict_messages(output: bytes) -> tuple[str, ...]:
     return tuple(messages)
 
 
-def _hunks(objects: Objects, tree: str, paths: Sequence[str]) -> str:
+def _hunks(trees: TreeReader, tree: str, paths: Sequence[str]) -> str:
     """The regions between conflict markers in the merged files, cut to a limit."""
     hunks: list[str] = []
     for path in paths:
-        entry = objects.find(tree, path)
+        entry = trees.find(tree, path)
         if entry is None or not entry[0].startswith("100"):
             continue
-        content = objects.content(entry[1]).decode("utf-8", "replace")
+        content = trees.content(entry[1]).decode("utf-8", "replace")
         hunks.extend(f"{path}:\n{hunk}" for hunk in _HUNK.findall(content))
     return "\n".join(hunks)[:_MAX_HUNKS]

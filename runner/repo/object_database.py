@@ -22,6 +22,7 @@ from runner.repo.objects import (
     Entry,
     Objects,
     TreeCache,
+    TreeReader,
     commit_links,
     parse_tree,
 )
@@ -322,10 +323,15 @@ class WritableDatabase(ObjectDatabase, ABC):
         self.configuration = configuration
 
     @abstractmethod
-    def objects(self, like: str = "") -> Objects:
-        """Reads and writes these objects. `like` is the id of one, if the caller has any:
-        its length is the format's, for which git need not be asked then.
+    def objects(self) -> Objects:
+        """Reads and writes these objects. Git may be asked for their format: what only
+        reads takes `tree_reader`.
         """
+
+    def tree_reader(self) -> TreeReader:
+        """Reads trees of these objects, and what is in them."""
+        # A new one each time: it caches trees, and a repository lives long.
+        return TreeReader(self.read)
 
     def tree_at(self, commit: str, path: str) -> str | None:
         """The id of the tree at `path` in a commit, `.` for all of it; None if there is
@@ -340,7 +346,7 @@ class WritableDatabase(ObjectDatabase, ABC):
         """Mode and id of what is at `path` in a commit; None if nothing is there."""
         try:
             tree = self.tree(commit)
-            return self.objects(tree).find(tree, path)
+            return self.tree_reader().find(tree, path)
         except KeyError as error:
             argv = ["ls-tree", commit, "--", path]
             raise GitFailed(argv, 128, f"no tree {error.args[0]}") from None
@@ -386,14 +392,13 @@ class WritableDatabase(ObjectDatabase, ABC):
         """Whether attributes may say which of the changed files are text: those of the
         tree, or a person's own.
         """
-        own = (
-            self._reader.git.cwd / "info" / "attributes"
-        )  # that works in the git folder
+        # the reader's git works in the git folder
+        own = self._reader.git.cwd / "info" / "attributes"
         if own.exists() or self.configuration.attributes_file.exists():
             return True
-        objects = self.objects()
+        reader = self.tree_reader()
         folders = {folder for each in changes for folder in folders_of(each.path)}
-        files = [objects.find(tree, f"{each}.gitattributes") for each in folders]
+        files = [reader.find(tree, f"{each}.gitattributes") for each in folders]
         blobs = [object_id for mode, object_id in filter(None, files) if mode in _FILES]
         return any(
             word in data

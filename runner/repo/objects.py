@@ -148,52 +148,17 @@ class TreeCache:
             self._size = 0
 
 
-class Objects:
-    """Reads objects through `read`, and hands new ones to `store`, many at once where
-    they are made together.
+class TreeReader:
+    """Reads trees, and what is in them, through `read`."""
 
-    `algorithm` is the repository's object format.
-    """
-
-    def __init__(self, algorithm: str, read: Read, store: Store) -> None:
-        self._algorithm, self._read, self._store = algorithm, read, store
+    def __init__(self, read: Read) -> None:
+        self._read = read
         self.trees = TreeCache()
-        self._new: dict[str, tuple[str, bytes]] = {}
-
-    def write(self, kind: str, data: bytes) -> str:
-        """Write an object of this type and content, and return its id."""
-        object_id = self._add(kind, data)
-        self._flush()
-        return object_id
-
-    def _add(self, kind: str, data: bytes) -> str:
-        """The id of a new object, which is written by the next `_flush`."""
-        object_id = object_id_of(kind, data, self._algorithm)
-        self._new[object_id] = (kind, data)
-        return object_id
-
-    def _flush(self) -> None:
-        new, self._new = self._new, {}
-        self._store(new)
 
     def content(self, object_id: str) -> bytes:
         """The content of an object. Raises KeyError if it is not there."""
         ((_, data),) = self._read([object_id])
         return data
-
-    def commit(self, tree: str, *parents: str) -> str:
-        """A commit for merge-tree to look at. It has no date and no author of its own,
-        so that the same trees always make the same commit.
-        """
-        who = f"{AUTHOR['GIT_AUTHOR_NAME']} <{AUTHOR['GIT_AUTHOR_EMAIL']}> 0 +0000"
-        lines = [
-            f"tree {tree}",
-            *(f"parent {parent}" for parent in parents),
-            f"author {who}",
-            f"committer {who}",
-        ]
-        text = "\n".join(lines) + "\n\nside\n"
-        return self.write("commit", text.encode())
 
     def tree(self, object_id: str) -> Tree:
         """The entries of a tree. Raises KeyError if there is no such tree."""
@@ -220,6 +185,49 @@ class Objects:
                 return None
             entry = self.tree(entry[1]).get(name)
         return entry
+
+
+class Objects(TreeReader):
+    """Also makes new objects: `store` gets them, many at once where they are made
+    together.
+
+    `algorithm` is the repository's object format.
+    """
+
+    def __init__(self, algorithm: str, read: Read, store: Store) -> None:
+        super().__init__(read)
+        self._algorithm, self._store = algorithm, store
+        self._new: dict[str, tuple[str, bytes]] = {}
+
+    def write(self, kind: str, data: bytes) -> str:
+        """Write an object of this type and content, and return its id."""
+        object_id = self._add(kind, data)
+        self._flush()
+        return object_id
+
+    def _add(self, kind: str, data: bytes) -> str:
+        """The id of a new object, which is written by the next `_flush`."""
+        object_id = object_id_of(kind, data, self._algorithm)
+        self._new[object_id] = (kind, data)
+        return object_id
+
+    def _flush(self) -> None:
+        new, self._new = self._new, {}
+        self._store(new)
+
+    def commit(self, tree: str, *parents: str) -> str:
+        """A commit for merge-tree to look at. It has no date and no author of its own,
+        so that the same trees always make the same commit.
+        """
+        who = f"{AUTHOR['GIT_AUTHOR_NAME']} <{AUTHOR['GIT_AUTHOR_EMAIL']}> 0 +0000"
+        lines = [
+            f"tree {tree}",
+            *(f"parent {parent}" for parent in parents),
+            f"author {who}",
+            f"committer {who}",
+        ]
+        text = "\n".join(lines) + "\n\nside\n"
+        return self.write("commit", text.encode())
 
     def edited(self, base: str, changes: Mapping[str, Entry | None]) -> str:
         """The tree of `base` with each path set to (mode, object id), or removed where

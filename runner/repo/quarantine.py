@@ -30,6 +30,7 @@ from runner.repo.objects import (
     Objects,
     Tree,
     TreeCache,
+    TreeReader,
     commit_links,
     file_of,
     write_loose,
@@ -97,7 +98,10 @@ class Quarantine(WritableDatabase):
         self._write_out()
         return super().reader
 
-    def objects(self, like: str = "") -> Objects:  # noqa: ARG002  it knows its format
+    def objects(self) -> Objects:
+        return self._objects
+
+    def tree_reader(self) -> TreeReader:
         return self._objects
 
     def _tree_cache(self) -> TreeCache:

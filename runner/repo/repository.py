@@ -23,7 +23,7 @@ from runner.repo.command import (
 from runner.repo.configuration import Configuration
 from runner.repo.discovery import discover
 from runner.repo.object_database import WritableDatabase, folders_of
-from runner.repo.objects import Objects, commit_links, format_of, read_only, stored_in
+from runner.repo.objects import Objects, commit_links, read_only, stored_in
 from runner.repo.own_packs import OwnPacks
 
 if TYPE_CHECKING:
@@ -307,9 +307,9 @@ class Repository(WritableDatabase):
 
     # -- objects and commits --
 
-    def objects(self, like: str = "") -> Objects:
-        # A new one each time: it caches trees, and the repository lives long.
-        algorithm = format_of(like) if like else self.configuration.object_format
+    def objects(self) -> Objects:
+        # A new one each time, as `tree_reader`.
+        algorithm = self.configuration.object_format
         store = stored_in(
             self.object_folder, algorithm, self.store_pack, self._write_object
         )

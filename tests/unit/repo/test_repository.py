@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from runner.repo.command import AUTHOR, Completed, Git, isolated_git
+from runner.repo.configuration import Configuration
 from runner.repo.repository import Repository
 
 NAME = "a" * 200
@@ -241,3 +242,18 @@ def test_a_commit_is_told_by_its_tree_its_only_parent_and_its_message(
     merge = repo.commit_tree(tree, [root, commit], "subject\n")
     assert not repo.is_commit(merge, tree, root, "subject\n")
     assert not repo.is_commit(tree, tree, root, "subject\n")
+
+
+def test_what_is_read_needs_no_object_format_from_git(
+    repo: Repository, tree: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: Configuration) -> str:
+        pytest.fail("git was asked for the object format")
+
+    monkeypatch.setattr(Configuration, "object_format", property(fail))
+    reading = Repository(repo.root, os.environ)
+    entry = reading.entry(tree, "src/x.log")
+    assert entry is not None
+    assert reading.tree_reader().content(entry[1]) == b"1\n"
+    with pytest.raises(pytest.fail.Exception):
+        reading.objects()
