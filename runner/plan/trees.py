@@ -107,11 +107,11 @@ class RecordingTree:
         self._tree = tree
         self.texts: dict[str, str | None] = {}
         self.folders: dict[str, tuple[str, ...]] = {}
-        # folder → the tree in which its files are as they are here, but for what was
-        # written since
-        self._ids: dict[str, str] = {}
+        # known folders: folder → the id of a tree with the files that are recorded here,
+        # but for what was written since
+        self._tree_ids: dict[str, str] = {}
         self._written: set[str] = set()
-        # what was read and is in none of these folders
+        # what was read and is in no known folder
         self._outside: list[str] = []
 
     def read(self, path: str) -> str | None:
@@ -123,7 +123,7 @@ class RecordingTree:
         if isinstance(self._tree, CommitTree):
             object_id = self._tree.folder(folder)
             if object_id is not None:
-                self._ids[folder] = object_id
+                self._tree_ids[folder] = object_id
         return self.folders[folder]
 
     def close(self) -> None:
@@ -132,7 +132,7 @@ class RecordingTree:
         self._outside = [
             path
             for path in self.texts
-            if not any(_is_below(path, folder) for folder in self._ids)
+            if not any(_is_below(path, folder) for folder in self._tree_ids)
         ]
 
     def write(self, texts: Mapping[str, str]) -> None:
@@ -141,47 +141,59 @@ class RecordingTree:
         self._written.update(texts)
 
     def matches(self, tree: Tree) -> bool:
-        """Whether all that was read is the same in another tree.
-
-        Of a folder whose tree is known, only the files are looked at that are others now.
-        """
-        ids: dict[str, str] = {}
-        paths: Iterable[str] = self.texts
-        if isinstance(tree, CommitTree) and self._ids:
-            paths = [*self._outside, *self._written]
+        """Whether all that was read is the same in another tree."""
         try:
-            for folder, listed in self.folders.items():
-                if not isinstance(tree, CommitTree) or folder not in self._ids:
-                    if tuple(tree.list(folder)) != listed:
-                        return False
-                    continue
-                object_id = tree.folder(folder)
-                if object_id is None:
-                    return False
-                changes = tree.changes_since(self._ids[folder], folder)
-                if changes is None:
-                    return False
-                if not all(self._agrees(change, tree) for change in changes):
-                    return False
-                ids[folder] = object_id
-                changed = {change.path for change in changes}
-                paths = [path for path in paths if path not in changed]
-            is_same = all(tree.read(path) == self.texts[path] for path in paths)
+            if isinstance(tree, CommitTree) and self._tree_ids:
+                return self._matches_commit(tree)
+            return self._has_lists(tree, self.folders) and self._has_texts(
+                tree, self.texts
+            )
         except InvalidInput:
             return False
-        if is_same and ids:
-            self._ids = ids
-            self._written = set()
-        return is_same
 
-    def _agrees(self, change: Change, tree: CommitTree) -> bool:
-        """Whether the file of a known folder is in the tree as it is here."""
+    def _matches_commit(self, commit: CommitTree) -> bool:
+        """`matches`, without a look at files of known folders that have not changed.
+
+        If it does, the folders' trees in the commit are the known ones from then on.
+        """
+        if not self._has_lists(commit, self.folders.keys() - self._tree_ids.keys()):
+            return False
+        tree_ids: dict[str, str] = {}
+        compared: set[str] = set()
+        for folder, earlier in self._tree_ids.items():
+            tree_id = commit.folder(folder)
+            changes = commit.changes_since(earlier, folder)
+            if tree_id is None or changes is None:
+                return False
+            if not all(self._is_as_recorded(change, commit) for change in changes):
+                return False
+            tree_ids[folder] = tree_id
+            compared.update(change.path for change in changes)
+        # What was written is not in the known trees: it must be among the changes, or be
+        # what the trees have.
+        others = {*self._outside, *self._written} - compared
+        if not self._has_texts(commit, others):
+            return False
+        self._tree_ids = tree_ids
+        self._written = set()
+        return True
+
+    def _has_lists(self, tree: Tree, folders: Iterable[str]) -> bool:
+        """Whether these folders have the same files in the tree."""
+        return all(tuple(tree.list(each)) == self.folders[each] for each in folders)
+
+    def _has_texts(self, tree: Tree, paths: Iterable[str]) -> bool:
+        """Whether these files have the same texts in the tree."""
+        return all(tree.read(path) == self.texts[path] for path in paths)
+
+    def _is_as_recorded(self, change: Change, commit: CommitTree) -> bool:
+        """Whether a change of a known folder makes its file what was read of it."""
         if _is_file(change.old) != _is_file(change.new):
-            return False  # another one is listed
+            return False  # the folder's list differs
         text = self.texts.get(change.path)
         if text is None or change.new is None:
             return True
-        return tree.blob_id(text) == change.new[1]
+        return commit.blob_id(text) == change.new[1]
 
 
 def _is_below(path: str, folder: str) -> bool:
