@@ -100,13 +100,15 @@ class Remote:
         Raises UsageProblem if the remote has none, EnvironmentBroken if git fails
         otherwise.
         """
-        is_commit = _COMMIT.fullmatch(revision) is not None
-        argv = [
-            *("fetch", "-q", "--no-tags", "--no-recurse-submodules"),
-            *([] if self._whole else [f"--depth={_ALL if history else 1}"]),
-            # git would take a tag of that name first.
-            *(self._name, revision if is_commit else f"refs/heads/{revision}"),
-        ]
+        argv = ["fetch", "-q", "--no-tags", "--no-recurse-submodules"]
+        if not self._whole:
+            depth = _ALL if history else 1
+            argv.append(f"--depth={depth}")
+        source = revision
+        if not _COMMIT.fullmatch(revision):
+            # git would take a tag of that name first
+            source = f"refs/heads/{revision}"
+        argv += [self._name, source]
         done = self._repo.git.run_unchecked(argv, env=self._env)
         if done.status:
             message = done.stderr

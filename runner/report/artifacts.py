@@ -120,18 +120,22 @@ def _outlines(
         yield from of_branch(branch)
         return
     for task_id in dict.fromkeys((*asked, *view.tasks)):
-        known, run = asked.get(task_id), view.tasks.get(task_id)
-        if known is None and not _is_id(task_id):
+        task, run = asked.get(task_id), view.tasks.get(task_id)
+        if task is None and not _is_id(task_id):
             continue
         state, reason = state_in_run(view, task_id)
-        title = known.title if known else (run.title if run else "")
+        title = run.title if run is not None else ""
+        depends_on: Sequence[str] = ()
+        prompt = ""
+        if task is not None:
+            title, depends_on, prompt = task.title, task.waits_for, task.prompt
         yield TaskRecord(
             id=task_id,
             title=title or task_id,
-            depends_on=known.waits_for if known else (),
+            depends_on=depends_on,
             state=state,
             reason=reason,
-            prompt=known.prompt if known else "",
+            prompt=prompt,
         )
 
 

@@ -129,13 +129,22 @@ def confine(texts: Sequence[str]) -> None:
     if version == 0:
         return
     attributes = b"".join(number.to_bytes(8, "little") for number in numbers)
-    size = 24 if version >= _SCOPED_ABI else 16 if version >= _TCP_ABI else 8
+    size = _attributes_size(version)
     ruleset = _check(_syscall(_CREATE_RULESET, attributes, size, 0))
     for text in texts[1:]:
         allowed, _, path = text.partition(" ")
         _allow(ruleset, path, int(allowed))
     _check(_syscall(_RESTRICT_SELF, ruleset, 0))
     os.close(ruleset)
+
+
+def _attributes_size(version: int) -> int:
+    """The bytes of struct landlock_ruleset_attr: newer kernels have more of its fields."""
+    if version >= _SCOPED_ABI:
+        return 24
+    if version >= _TCP_ABI:
+        return 16
+    return 8
 
 
 def _refuse_calls() -> None:
