@@ -124,11 +124,11 @@ def choose_earlier(
 
     Those that GitHub has deleted are left out.
     """
-    wanted = {_name_of(batch, entry) for entry in entries}
+    names = {_name_of(batch, entry) for entry in entries}
     found: list[tuple[int, Artifact]] = []
     for artifact in artifacts:
         match = re.fullmatch(r"(.+)-r([0-9]+)", artifact.name)
-        if match is None or artifact.expired or match[1] not in wanted:
+        if match is None or artifact.expired or match[1] not in names:
             continue
         if int(match[2]) < run_attempt:
             found.append((int(match[2]), artifact))

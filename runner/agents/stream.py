@@ -82,22 +82,22 @@ class Stream:
     ) -> None:
         self._agent, self._on_usage = agent, on_usage
         self._usage = UsageSoFar()
-        self._begun = b""  # a line without its end
+        self._partial = b""  # a line without its end
         self._is_open = False  # whether the text so far needs a line end
 
     def feed(self, data: bytes) -> bytes:
         """Add a piece of the output; return the text of its complete lines."""
-        *lines, self._begun = (self._begun + data).split(b"\n")
+        *lines, self._partial = (self._partial + data).split(b"\n")
         pieces = [self._text_of(line) for line in lines]
-        if len(self._begun) > _MAX_LINE:
-            pieces.append(self._begun)
-            self._begun = b""
+        if len(self._partial) > _MAX_LINE:
+            pieces.append(self._partial)
+            self._partial = b""
         return b"".join(pieces)
 
     def flush(self) -> bytes:
         """Return what is left at the end of the output."""
-        begun, self._begun = self._begun, b""
-        text = self._text_of(begun) if begun else b""
+        partial, self._partial = self._partial, b""
+        text = self._text_of(partial) if partial else b""
         if self._is_open:
             self._is_open = False
             text += b"\n"
@@ -105,24 +105,24 @@ class Stream:
 
     def skip(self) -> None:
         """Forget the line that has begun: its end will not come."""
-        self._begun = b""
+        self._partial = b""
 
     def _text_of(self, line: bytes) -> bytes:
         event = _object_of(line)
         if event is None:
             return self._on_a_new_line(line + b"\n")
         try:
-            said = self._agent.stream_line(event)
+            shown = self._agent.stream_line(event)
         except Exception:  # noqa: BLE001  another package's code may raise anything
             return b""
-        usage = self._usage.after(said)
+        usage = self._usage.after(shown)
         if usage != self._usage:
             self._usage = usage
             self._on_usage(usage)
-        if not said.text:
+        if not shown.text:
             return b""
-        text = said.text.encode("utf-8", "backslashreplace")
-        if not said.continues:
+        text = shown.text.encode("utf-8", "backslashreplace")
+        if not shown.continues:
             return self._on_a_new_line(text.rstrip(b"\n") + b"\n")
         self._is_open = not text.endswith(b"\n")
         return text

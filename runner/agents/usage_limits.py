@@ -166,20 +166,22 @@ def _clock_time(match: re.Match[str], now: datetime) -> datetime | None:
     if zone is None or not 1 <= hour <= 12:
         return None
     hour = hour % 12 + (12 if match["half"].lower() == "p" else 0)
-    there = now.astimezone(zone)
+    local_now = now.astimezone(zone)
     try:
-        at = there.replace(hour=hour, minute=minute, second=0, microsecond=0, fold=0)
+        reset = local_now.replace(
+            hour=hour, minute=minute, second=0, microsecond=0, fold=0
+        )
         if match["month"]:
             month = _MONTHS.index(match["month"].lower()) + 1
-            year = int(match["year"] or there.year)
-            at = at.replace(year=year, month=month, day=int(match["day"]))
+            year = int(match["year"] or local_now.year)
+            reset = reset.replace(year=year, month=month, day=int(match["day"]))
             # In December a date in January is next year's.
-            is_past = at.timestamp() <= now.timestamp()
-            if not match["year"] and is_past and there.month > month:
-                at = at.replace(year=year + 1)
-        elif at.timestamp() <= now.timestamp():
-            at += timedelta(days=1)
-        return plausible(at.timestamp(), now)
+            is_past = reset.timestamp() <= now.timestamp()
+            if not match["year"] and is_past and local_now.month > month:
+                reset = reset.replace(year=year + 1)
+        elif reset.timestamp() <= now.timestamp():
+            reset += timedelta(days=1)
+        return plausible(reset.timestamp(), now)
     except (ValueError, OverflowError):
         return None
 

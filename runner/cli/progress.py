@@ -83,13 +83,13 @@ def retry(
         _check_length("--message", message)
     if from_review:
         message = _from_review(repo_path, flags, task_ids, message or "")
-    asked = {
+    fields = {
         "tasks": task_ids,
         "redo": redo or from_review,
         "failed": not task_ids,
         "message": message or "",
     }
-    return _submit(repo_path, flags, RetryRequest, asked, Answer(dry_run, as_json))
+    return _submit(repo_path, flags, RetryRequest, fields, Answer(dry_run, as_json))
 
 
 def _from_review(
@@ -145,8 +145,8 @@ def skip(
     """Never run these tasks; `fanin retry` undoes it."""
     from runner.plan.requests import SkipRequest
 
-    asked = {"tasks": task_ids, "satisfied": satisfied}
-    return _submit(repo_path, flags, SkipRequest, asked, Answer(dry_run, as_json))
+    fields = {"tasks": task_ids, "satisfied": satisfied}
+    return _submit(repo_path, flags, SkipRequest, fields, Answer(dry_run, as_json))
 
 
 @click.command()
@@ -168,8 +168,8 @@ def hold(
     """
     from runner.plan.requests import HoldRequest
 
-    asked = {"tasks": task_ids}
-    return _submit(repo_path, flags, HoldRequest, asked, Answer(dry_run, as_json))
+    fields = {"tasks": task_ids}
+    return _submit(repo_path, flags, HoldRequest, fields, Answer(dry_run, as_json))
 
 
 @click.command()
@@ -191,8 +191,8 @@ def approve(
     """
     from runner.plan.requests import ApproveRequest
 
-    asked = {"tasks": task_ids}
-    return _submit(repo_path, flags, ApproveRequest, asked, Answer(dry_run, as_json))
+    fields = {"tasks": task_ids}
+    return _submit(repo_path, flags, ApproveRequest, fields, Answer(dry_run, as_json))
 
 
 @click.command()
@@ -218,8 +218,8 @@ def reply(
     from runner.plan.requests import ReplyRequest
 
     _check_length("the answer", answer)
-    asked = {"tasks": (task_id,), "answer": answer}
-    return _submit(repo_path, flags, ReplyRequest, asked, Answer(dry_run, as_json))
+    fields = {"tasks": (task_id,), "answer": answer}
+    return _submit(repo_path, flags, ReplyRequest, fields, Answer(dry_run, as_json))
 
 
 @click.command()
@@ -248,8 +248,8 @@ def undo(
     """
     from runner.plan.requests import UndoRequest
 
-    asked = {"tasks": task_ids, "with_dependents": with_dependents}
-    return _submit(repo_path, flags, UndoRequest, asked, Answer(dry_run, as_json))
+    fields = {"tasks": task_ids, "with_dependents": with_dependents}
+    return _submit(repo_path, flags, UndoRequest, fields, Answer(dry_run, as_json))
 
 
 @click.command()
@@ -328,13 +328,13 @@ def _submit(
     repo_path: str,
     flags: Mapping[str, FlagValue | None],
     kind: type[Request],
-    asked: Mapping[str, Any],
+    fields: Mapping[str, Any],
     answer: Answer,
 ) -> int:
     repo, settings = open_tasks(repo_path, flags)
     branch, snapshot = current_snapshot(repo, settings)
     request = kind(
-        branch=branch, plan=settings.plan, progress=settings.progress, **asked
+        branch=branch, plan=settings.plan, progress=settings.progress, **fields
     )
     return submit(repo, settings, snapshot, request, answer)
 

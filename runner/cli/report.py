@@ -48,17 +48,17 @@ def print_end(
     from runner.ui.status_table import tally
 
     folded = _folded(views)
-    told = set()
+    printed = set()
     for view in views:
         key = view.state, view.reason
         ids = folded.get(key)
         if ids:
-            if key not in told:
+            if key not in printed:
                 reason = _REASON_OF_MANY.get(view.reason, view.reason)
                 line = masked(f"{len(ids)} tasks {view.state}: {reason}: {_some(ids)}")
                 colour = _COLOURS.get(view.state, "red")
                 console.print(line, style=colour, markup=False)
-            told.add(key)
+            printed.add(key)
             continue
         if not _is_told(view, run):
             continue

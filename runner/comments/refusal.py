@@ -15,7 +15,7 @@ LABEL = "fanin"
 
 
 def refusal(
-    said: Comment,
+    comment: Comment,
     now: Comment | None,
     pull: CommentedPull,
     repository: str,
@@ -24,10 +24,10 @@ def refusal(
     """Why the command of a person who may write is not obeyed, as a sentence; None if it
     is.
 
-    `said` is the comment as the event has it, `now` as GitHub has it, None if it was
+    `comment` is as the event has it, `now` as GitHub has it, None if it was
     deleted; `repository` is owner/name.
     """
-    if now is None or (now.body, now.author) != (said.body, said.author):
+    if now is None or (now.body, now.author) != (comment.body, comment.author):
         return "the comment has changed since: write a new one"
     if (pull.head_repository or "").casefold() != repository.casefold():
         return "the pull request is from a fork"

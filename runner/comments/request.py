@@ -51,7 +51,7 @@ def request_of(
     `message` is for the next prompt. Raises UsageProblem if one of the tasks is not in the
     plan, and if there is no such work to accept.
     """
-    asked: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "branch": pull.head,
         "plan": settings.plan,
         "progress": settings.progress,
@@ -62,21 +62,21 @@ def request_of(
         case "retry":
             from_review = "--from-review" in command.options
             redo = from_review or "--redo" in command.options
-            return RetryRequest(**asked, redo=redo, message=message)
+            return RetryRequest(**fields, redo=redo, message=message)
         case "reply":
-            return ReplyRequest(**asked, answer=message)
+            return ReplyRequest(**fields, answer=message)
         case "approve":
-            return ApproveRequest(**asked)
+            return ApproveRequest(**fields)
         case "hold":
-            return HoldRequest(**asked)
+            return HoldRequest(**fields)
         case "undo":
             # Where tasks landed together, these say what each of them has changed.
             remote.fetch_refs([f"{landing_record.ROOT}/*"])
             with_dependents = "--with-dependents" in command.options
-            return UndoRequest(**asked, with_dependents=with_dependents)
+            return UndoRequest(**fields, with_dependents=with_dependents)
         case _:
             return _accept_request(
-                repo, remote, settings, snapshot, pull, command, asked
+                repo, remote, settings, snapshot, pull, command, fields
             )
 
 
@@ -87,7 +87,7 @@ def _accept_request(
     snapshot: Snapshot,
     pull: CommentedPull,
     command: Command,
-    asked: dict[str, Any],
+    fields: dict[str, Any],
 ) -> AcceptRequest:
     """Raises UsageProblem if the commit is no kept work of the task, and if verify would
     have to run: this job may write, so that it runs no code of the repository.
@@ -116,7 +116,7 @@ def _accept_request(
         )
     work = accept.find_work(repo, settings, snapshot, pull.head, task, command.commit)
     return AcceptRequest(
-        **asked,
+        **fields,
         commit=work.commit,
         base=work.base,
         attempt=work.attempt,

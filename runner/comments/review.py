@@ -79,8 +79,8 @@ def message(comments: Sequence[ReviewComment], said: str = "") -> str:
     for number, comment in enumerate(comments):
         part = _said(comment)
         if sum(map(len, parts)) + 2 * len(parts) + len(part) > room:
-            left = pluralize(len(comments) - number, "more comment")
-            parts.append(f"… and {left} on the pull request")
+            others = pluralize(len(comments) - number, "more comment")
+            parts.append(f"… and {others} on the pull request")
             break
         parts.append(part)
     return "\n\n".join(parts)

@@ -23,12 +23,12 @@ def remove_folder(folder: Path) -> None:
     # moved to the top: that takes no recursion and no long path.
     top = str(folder)
     remaining = [top]
-    for place in remaining:
+    for path in remaining:
         with suppress(OSError):
-            remaining += _emptied(place, top)
-    for place in reversed(remaining):
+            remaining += _emptied(path, top)
+    for path in reversed(remaining):
         with suppress(OSError):
-            os.rmdir(place)  # noqa: PTH106 - as fast as possible: there may be many
+            os.rmdir(path)  # noqa: PTH106 - as fast as possible: there may be many
 
 
 def empty_folder(folder: Path, but: str = "") -> None:
@@ -62,10 +62,10 @@ def temporary_folder(prefix: str) -> Iterator[Path]:
         remove_folder(folder)
 
 
-def _emptied(place: str, top: str) -> list[str]:
-    """Delete the files in `place`, and move its folders to `top`; where they are now."""
+def _emptied(path: str, top: str) -> list[str]:
+    """Delete the files in `path`, and move its folders to `top`; where they are now."""
     moved = []
-    folder = _opened(place)
+    folder = _opened(path)
     try:
         with os.scandir(folder) as entries:
             inside = list(entries)
@@ -83,13 +83,13 @@ def _emptied(place: str, top: str) -> list[str]:
     return moved
 
 
-def _opened(place: str) -> int:
+def _opened(path: str) -> int:
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
     try:
-        folder = os.open(place, flags)
+        folder = os.open(path, flags)
     except PermissionError:
-        os.chmod(place, 0o700)  # noqa: PTH101
-        return os.open(place, flags)
+        os.chmod(path, 0o700)  # noqa: PTH101
+        return os.open(path, flags)
     os.fchmod(folder, 0o700)
     return folder
 

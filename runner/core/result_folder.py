@@ -126,12 +126,12 @@ def _small_files(folder: Path, document: bytes) -> dict[str, bytes]:
     if not names.isdisjoint((ARCHIVE, BUNDLE)):
         return {}
     files = {RESULT: document}
-    left = MAX_KEPT_BYTES - len(document)
+    remaining = MAX_KEPT_BYTES - len(document)
     if PACK in names:
-        if (folder / PACK).stat().st_size > left:
+        if (folder / PACK).stat().st_size > remaining:
             return {}
         files[PACK] = (folder / PACK).read_bytes()
-    return files if left >= 0 else {}
+    return files if remaining >= 0 else {}
 
 
 def _document(result: Result) -> bytes:

@@ -272,8 +272,8 @@ class RunView:
         by how long those have taken.
         """
         if self._ends_at is None or self._ends_at[0] != self._changes:
-            left = self._expected_seconds(now)
-            self._ends_at = self._changes, None if left is None else now + left
+            seconds = self._expected_seconds(now)
+            self._ends_at = self._changes, None if seconds is None else now + seconds
         ends_at = self._ends_at[1]
         return None if ends_at is None else max(0.0, ends_at - now)
 
@@ -393,9 +393,9 @@ class RunView:
 
     def _end_verify(self, event: VerifyEnded) -> None:
         self.verify_seconds += event.seconds
-        begun = self.verifying.pop((event.batch, event.step), None)
+        view = self.verifying.pop((event.batch, event.step), None)
         others = {task for each in self.verifying.values() for task in each.event.tasks}
-        task_ids = event.tasks if begun is None else begun.event.tasks
+        task_ids = event.tasks if view is None else view.event.tasks
         over = [task for task in task_ids if task not in others]
         self._change_states(over, AttemptState.VERIFYING, AttemptState.FINISHED)
 

@@ -47,13 +47,13 @@ class CulpritSearch(Generic[T]):
         lengths = [self._length(each) for each in running]
         if self._red_length is None:
             whole = len(self._suspects)
-            wanted = [whole] if whole and whole not in lengths else []
+            next_lengths = [whole] if whole and whole not in lengths else []
         elif any(0 < length < self._red_length for length in lengths):
             # their verdicts say where to split next
-            wanted = []
+            next_lengths = []
         else:
-            wanted = _splits(self._red_length, free)
-        return [self._set(length) for length in wanted[:free]]
+            next_lengths = _splits(self._red_length, free)
+        return [self._set(length) for length in next_lengths[:free]]
 
     def is_useful(self, items: Sequence[T]) -> bool:
         """Whether the verdict of a set that is being verified can still decide anything.

@@ -274,9 +274,9 @@ class _Union:
             and change.new != own[change.path].new
             and change.path not in self.changed.owners
         ]
-        asked = [(candidate.entry.task.id, followed)]
-        asked += [(task, edited_by_others) for task in self._editors_of_deleted(own)]
-        for task_id, changes in asked:
+        reviews = [(candidate.entry.task.id, followed)]
+        reviews += [(task, edited_by_others) for task in self._editors_of_deleted(own)]
+        for task_id, changes in reviews:
             refusal = self._refuse(task_id, changes) if changes else None
             if refusal is not None:
                 return self._refused_rename(owners, task_id, changes, refusal)

@@ -93,11 +93,11 @@ class AttemptRunner:
         reports = AttemptReports(
             context.observer.observe, manifest.batch, entry, log_path(manifest, entry)
         )
-        place: dict[str, object] = {"workspaces": self._workspaces}
+        checkout: dict[str, object] = {"workspaces": self._workspaces}
         if early is not None:
             folder = context.results_folder(manifest) / entry.folder
             early.begin(folder / preparation.LOG, context.report_set_up)
-            place = {"workspaces": early, "slot": early.slot}
+            checkout = {"workspaces": early, "slot": early.slot}
         result = self._run_task(
             manifest,
             entry,
@@ -119,7 +119,7 @@ class AttemptRunner:
                     entry.task.id, context.attempt_context.walls
                 ),
             ),
-            **place,
+            **checkout,
         )
         context.lander.seals.add(manifest.batch, entry, result)
         reports.ended(result)

@@ -110,9 +110,9 @@ class MergeQueue:
         if seconds is None or not self._waiting:
             return None
         waited = self._context.clock.now() - self._waiting[0].since
-        left = seconds - waited.total_seconds()
+        remaining = seconds - waited.total_seconds()
         # A clock that was set back makes nothing wait longer.
-        return left if 0 < left <= seconds else None
+        return remaining if 0 < remaining <= seconds else None
 
     def _would_free_a_task(
         self,

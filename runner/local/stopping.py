@@ -96,19 +96,19 @@ def stops_on_signals(
         yield
         return
     stop = Stop.NOT
-    asked: SimpleQueue[Stop | None] = SimpleQueue()
+    stops: SimpleQueue[Stop | None] = SimpleQueue()
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
         # It may interrupt whoever holds a lock, so it only puts into a queue of C.
         nonlocal stop
         stop = next_stop(stop, number, at_keyboard=at_keyboard())
-        asked.put(stop)
+        stops.put(stop)
         if stop is Stop.AT_ONCE:
             raise KeyboardInterrupt
 
     watcher = threading.Thread(
         target=_obey,
-        args=(asked, requests, tell, at_keyboard),
+        args=(stops, requests, tell, at_keyboard),
         name="fanin-signals",
         daemon=True,
     )
@@ -123,18 +123,18 @@ def stops_on_signals(
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-        asked.put(None)
+        stops.put(None)
         watcher.join()
 
 
 def _obey(
-    asked: SimpleQueue[Stop | None],
+    stops: SimpleQueue[Stop | None],
     requests: StopRequests,
     tell: Callable[[str], object],
     at_keyboard: Callable[[], bool],
 ) -> None:
     """Do what is asked for, until the run is over (None)."""
-    while (stop := asked.get()) is not None:
+    while (stop := stops.get()) is not None:
         requests.drain()
         if stop >= Stop.CANCEL:
             requests.stop_agents()
@@ -144,7 +144,7 @@ def _obey(
         tell(message)
         # Threads that wait for a program would keep the run from ending, and one of
         # them may be starting another.
-        while stop is Stop.AT_ONCE and asked.empty():
+        while stop is Stop.AT_ONCE and stops.empty():
             process.end_all()
             end_all()
             threading.Event().wait(_AGAIN)

@@ -103,11 +103,11 @@ def has_barriers(graph: TaskGraph, open_tasks: Sequence[str], slots: int = 3) ->
         for task_id in open_tasks
     }
     ready = deque(task_id for task_id in open_tasks if not awaited[task_id])
-    left = len(open_tasks)
+    remaining = len(open_tasks)
     while ready:
         batch = [ready.popleft() for _ in range(min(slots, len(ready)))]
-        left -= len(batch)
-        if len(batch) > 1 and left:
+        remaining -= len(batch)
+        if len(batch) > 1 and remaining:
             return True
         for task_id in batch:
             for dependent in graph.dependents(task_id):

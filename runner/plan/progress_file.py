@@ -145,8 +145,8 @@ def _by_lines(text: str) -> ProgressFile | None:
     closing = lines.pop()
     tasks, others, between = lines, list[str](), ""
     if _OTHERS in lines:
-        place = lines.index(_OTHERS)
-        tasks, others, between = lines[:place], lines[place + 1 :], _OTHERS
+        position = lines.index(_OTHERS)
+        tasks, others, between = lines[:position], lines[position + 1 :], _OTHERS
     frame_text = opening + between + closing
     # A key that comes twice is for the reader of the whole, who refuses it.
     if frame_text.count('"tasks"') != 1 or frame_text.count('"others"') > bool(between):
@@ -197,10 +197,10 @@ def _with_changed_lines(
     changed = list(compress(range(len(lines)), map(ne, lines, before.lines)))
     records = dict(before.records)
     ids = list(records) if changed else []
-    for place in changed:
-        text = _without_comma(lines[place], is_first=place == 0)
+    for position in changed:
+        text = _without_comma(lines[position], is_first=position == 0)
         task_id, record = _record_in(text)
-        if task_id != ids[place]:
+        if task_id != ids[position]:
             return None
         records[task_id] = record
     return records
@@ -357,8 +357,8 @@ def _task_lines(progress: Progress, order: Iterable[str]) -> Sequence[str]:
     found = [*map(records.__getitem__, ids)]
     owners = [*map(progress.owners.get, ids)]
     lines, changed = _reusable(ids, found, owners, before)
-    for place in changed:
-        lines[place] = _owned_text(ids[place], found[place], owners[place])
+    for position in changed:
+        lines[position] = _owned_text(ids[position], found[position], owners[position])
     # another thread may have replaced it meanwhile, with lines that are as good
     _written = _Written(ids, found, owners, lines)
     return lines
@@ -375,22 +375,22 @@ def _reusable(
     """
     if ids != before.ids:
         before = _in_order(before, ids)
-    places = range(len(ids))
-    changed = [*compress(places, map(is_not, records, before.records))]
+    positions = range(len(ids))
+    changed = [*compress(positions, map(is_not, records, before.records))]
     if owners != before.owners:
-        changed += compress(places, map(ne, owners, before.owners))
+        changed += compress(positions, map(ne, owners, before.owners))
     return list(before.lines), changed
 
 
 def _in_order(before: _Written, ids: Sequence[str]) -> _Written:
     """What was written of these tasks, with None as the record of one that was not."""
-    places = {task_id: place for place, task_id in enumerate(before.ids)}
-    found = [places.get(task_id) for task_id in ids]
+    positions = {task_id: position for position, task_id in enumerate(before.ids)}
+    found = [positions.get(task_id) for task_id in ids]
     return _Written(
         ids,
-        [None if place is None else before.records[place] for place in found],
-        [None if place is None else before.owners[place] for place in found],
-        ["" if place is None else before.lines[place] for place in found],
+        [None if position is None else before.records[position] for position in found],
+        [None if position is None else before.owners[position] for position in found],
+        ["" if position is None else before.lines[position] for position in found],
     )
 
 

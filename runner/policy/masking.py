@@ -117,12 +117,12 @@ class Masker:
         first = len(text)
         for form in self._forms:
             # A whole form is no torn one.
-            place = max(start, len(text) - len(form) + 1) - 1
+            position = max(start, len(text) - len(form) + 1) - 1
             while (
-                place := text.find(form[:shortest], place + 1, first + shortest)
+                position := text.find(form[:shortest], position + 1, first + shortest)
             ) >= 0:
-                if form.startswith(text[place:]):
-                    first = min(first, place)
+                if form.startswith(text[position:]):
+                    first = min(first, position)
                     break
         return first
 
@@ -140,33 +140,33 @@ class _Window:
         were taken out up to there.
         """
         lengths: list[int] = []
-        places: list[int] = []
+        positions: list[int] = []
         for match in _LINE_ENDS().finditer(self.data):
-            places.append(match.start() - sum(lengths[-1:]))
+            positions.append(match.start() - sum(lengths[-1:]))
             lengths.append(sum(lengths[-1:]) + len(match[0]))
-        return places, lengths
+        return positions, lengths
 
-    def offset(self, place: int) -> int:
+    def offset(self, position: int) -> int:
         """Where in the data the byte at this place of the text is."""
-        if place == len(self.text):
+        if position == len(self.text):
             return len(self.data)
-        places, removed = self._line_ends
-        index = bisect_right(places, place)
-        return place + (removed[index - 1] if index else 0)
+        positions, removed = self._line_ends
+        index = bisect_right(positions, position)
+        return position + (removed[index - 1] if index else 0)
 
     def masked(self, start: int, end: int, secrets: Sequence[Span]) -> bytes:
         """The data between two places of the text, with the mask for each secret that
         begins before the end. No line end stands before the first place.
         """
         pieces: list[bytes] = []
-        at = start
+        rest_start = start
         for first, behind in secrets:
             if first >= end:
                 break
-            pieces += [self.data[at : self.offset(max(first, start))], _MASK]
+            pieces += [self.data[rest_start : self.offset(max(first, start))], _MASK]
             # The line end behind a secret is not a part of it.
-            at = self.offset(behind - 1) + 1
-        pieces.append(self.data[at : self.offset(end)])
+            rest_start = self.offset(behind - 1) + 1
+        pieces.append(self.data[rest_start : self.offset(end)])
         return b"".join(pieces)
 
 

@@ -32,18 +32,18 @@ def are_clean(
     expected = {os.fsencode(change.path): change.old for change in changes}
     if found is None or not index_trees.has_entries(found[1], algorithm, expected):
         return False
-    left = _MAX_BYTES
+    remaining = _MAX_BYTES
     checked: set[Path] = set()
     for change in changes:
         if change.old is None:
             continue
         if not _has_real_parents(folder, Path(change.path), checked):
             return False
-        found = _read(folder / change.path, left)
+        found = _read(folder / change.path, remaining)
         if found is None:
             return False
         mode, data = found
-        left -= len(data)
+        remaining -= len(data)
         if change.old != (mode, object_id_of("blob", data, algorithm)):
             return False
     return True

@@ -373,8 +373,8 @@ class Watch:
         now = time.monotonic()
         self._look_at_cancel(now)
         if now < self._deadline:
-            left = self._deadline - now
-            return left if self._cancel is None else min(left, _POLL_SECONDS)
+            remaining = self._deadline - now
+            return remaining if self._cancel is None else min(remaining, _POLL_SECONDS)
         self.stopped = f"it was stopped after {self._timeout:.0f} s"
         if self._was_cancelled:
             self.stopped = "it was stopped with the run"
@@ -483,8 +483,8 @@ class Process:
 
     def _read_stderr(self) -> None:
         with suppress(BlockingIOError):
-            while said := os.read(self._stderr.fileno(), 2**16):
-                self._said = (self._said + said)[-_MAX_LAST_WORDS:]
+            while part := os.read(self._stderr.fileno(), 2**16):
+                self._said = (self._said + part)[-_MAX_LAST_WORDS:]
 
     def answered(self) -> None:
         """The answer was read; until the next request the process may take its time."""

@@ -63,10 +63,10 @@ def make_delta(base: bytes, target: bytes) -> bytes:
     """The delta that makes `target` of `base`: lines in the same place are not in it."""
     parts = [_number(len(base)), _number(len(target))]
     done = 0  # bytes of the target that the parts make
-    for start, end, place in _common(base, target):
-        parts += _inserts(target[done:place])
+    for start, end, target_start in _common(base, target):
+        parts += _inserts(target[done:target_start])
         parts += _copies(start, end - start)
-        done = place + end - start
+        done = target_start + end - start
     parts += _inserts(target[done:])
     delta = b"".join(parts)
     # The whole file is removed where there is a delta.
@@ -79,20 +79,20 @@ def apply_delta(base: bytes, delta: bytes) -> bytes:
     """What a delta makes of the base. ValueError if it is for another one."""
     stream = iter(delta)
     base_length, length = _read_number(stream), _read_number(stream)
-    place = len(_number(base_length)) + len(_number(length))
+    offset = len(_number(base_length)) + len(_number(length))
     parts = []
-    while place < len(delta):
-        command = delta[place]
-        place += 1
+    while offset < len(delta):
+        command = delta[offset]
+        offset += 1
         if not command & 0x80:
-            parts.append(delta[place : place + command])
-            place += command
+            parts.append(delta[offset : offset + command])
+            offset += command
             continue
         fields = []
         for bit in range(7):
             is_there = bool(command >> bit & 1)
-            fields.append(delta[place] if is_there else 0)
-            place += is_there
+            fields.append(delta[offset] if is_there else 0)
+            offset += is_there
         start = int.from_bytes(fields[:4], "little")
         size = int.from_bytes(fields[4:], "little") or 0x10000
         parts.append(base[start : start + size])
@@ -111,21 +111,21 @@ def _common(base: bytes, target: bytes) -> Iterator[tuple[int, int, int]]:
     if before:
         yield 0, before, 0
     middle = base[before : base_end - after], target[before : target_end - after]
-    for start, end, place in _common_pieces(*middle):
-        yield before + start, before + end, before + place
+    for start, end, target_start in _common_pieces(*middle):
+        yield before + start, before + end, before + target_start
     if after:
         yield base_end - after, base_end, target_end - after
 
 
-def _alike(one: bytes, other: bytes, *, from_end: bool = False) -> int:
+def _alike(first: bytes, second: bytes, *, from_end: bool = False) -> int:
     """How many bytes both begin with, or end with."""
-    low, high = 0, min(len(one), len(other))
+    low, high = 0, min(len(first), len(second))
     while low < high:
         count = (low + high + 1) // 2
         if from_end:
-            is_alike = one[-count : -low or None] == other[-count : -low or None]
+            is_alike = first[-count : -low or None] == second[-count : -low or None]
         else:
-            is_alike = one[low:count] == other[low:count]
+            is_alike = first[low:count] == second[low:count]
         low, high = (count, high) if is_alike else (low, count - 1)
     return low
 
@@ -138,11 +138,14 @@ def _common_pieces(base: bytes, target: bytes) -> Iterator[tuple[int, int, int]]
         return
     old, new = base.split(b"\n"), target.split(b"\n")
     old_lengths, new_lengths = _lengths(old), _lengths(new)
-    for first, other, count in _equal_lines(old, new):
+    for old_first, new_first, count in _equal_lines(old, new):
         # with the ends of the lines before it; the last line has none
-        start, end = (old_lengths[at] + at for at in (first, first + count))
-        place = new_lengths[other] + other
-        yield start, min(end, len(base), start + len(target) - place), place
+        start = old_lengths[old_first] + old_first
+        after = old_first + count
+        end = old_lengths[after] + after
+        target_start = new_lengths[new_first] + new_first
+        end = min(end, len(base), start + len(target) - target_start)
+        yield start, end, target_start
 
 
 def _common_blocks(base: bytes, target: bytes) -> Iterator[tuple[int, int, int]]:

@@ -67,11 +67,11 @@ class OwnPacks:
         and all of them where the disk is full. Returns those that are there then, with
         their sizes.
         """
-        chosen, left = [], _MAX_JOINED_BYTES
+        chosen, remaining = [], _MAX_JOINED_BYTES
         for pack in sorted(packs, key=packs.__getitem__):
-            left -= packs[pack]
+            remaining -= packs[pack]
             # `git gc` may have joined it already
-            if left >= 0 and pack.exists():
+            if remaining >= 0 and pack.exists():
                 chosen.append(pack)
         if len(chosen) < 2:
             return dict(packs)

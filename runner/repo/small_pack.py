@@ -91,13 +91,13 @@ def read(pack: bytes, algorithm: str) -> dict[str, Content] | None:
     if digest.digest() != pack[end:]:
         return None
     objects: dict[str, Content] = {}
-    offset, left = HEADER.size, _MAX_BYTES
+    offset, remaining = HEADER.size, _MAX_BYTES
     for _ in range(count):
-        found = _read_object(pack, offset, end, left)
+        found = _read_object(pack, offset, end, remaining)
         if found is None:
             return None
         content, offset = found
-        left -= len(content.data)
+        remaining -= len(content.data)
         objects[object_id_of(content.kind, content.data, algorithm)] = content
     return objects if offset == end and len(objects) == count else None
 

@@ -53,14 +53,16 @@ def run_record(
         secrets = secrets_of_branch(branch, environ)
         results = ArtifactResults(roots, batches)
         changes = TaskChanges(branch.repo, results, branch.snapshot)
-    asked = {entry.task.id: entry.task for each in batches for entry in each.entries}
+    tasks_of_batches = {
+        entry.task.id: entry.task for each in batches for entry in each.entries
+    }
     view, times = timeline.read(_events(histories, records))
     newest = max(batches, key=lambda each: (each.run, each.round), default=None)
     tasks = [
         replace(
             each, attempts=_attempts(view, each), log=_log(view, each.id, histories)
         )
-        for each in _outlines(branch, asked, view)
+        for each in _outlines(branch, tasks_of_batches, view)
     ]
     if changes is not None:
         tasks = [_with_diff(each, changes, secrets) for each in tasks]
@@ -90,13 +92,13 @@ def _events(
 ) -> list[RunEvent]:
     """The events of all artifacts, in order. An attempt without any has begun at least."""
     events = [event for history in histories for event in history.events]
-    told = {
+    reported = {
         (event.batch, event.task, event.attempt)
         for event in events
         if isinstance(event, AttemptEvent)
     }
     for record in records:
-        if (record.batch, record.task, record.attempt) not in told:
+        if (record.batch, record.task, record.attempt) not in reported:
             events.append(_start_of(record))
     return sorted(events, key=lambda event: instant(event.time))
 
@@ -113,14 +115,14 @@ def _start_of(record: Attempt) -> AttemptStarted:
 
 
 def _outlines(
-    branch: Branch | None, asked: Mapping[str, Task], view: RunView
+    branch: Branch | None, tasks_of_batches: Mapping[str, Task], view: RunView
 ) -> Iterator[TaskRecord]:
     """The tasks of the branch, or else those that the artifacts name."""
     if branch is not None:
         yield from of_branch(branch)
         return
-    for task_id in dict.fromkeys((*asked, *view.tasks)):
-        task, run = asked.get(task_id), view.tasks.get(task_id)
+    for task_id in dict.fromkeys((*tasks_of_batches, *view.tasks)):
+        task, run = tasks_of_batches.get(task_id), view.tasks.get(task_id)
         if task is None and not _is_id(task_id):
             continue
         state, reason = state_in_run(view, task_id)

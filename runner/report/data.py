@@ -95,7 +95,7 @@ def report(record: RunRecord) -> Report:
         for each in _with_known_needs(record.tasks)
     ]
     graph = TaskGraph(tasks, record.plan)
-    places = {task.id: place for place, task in enumerate(tasks)}
+    places = {task.id: index for index, task in enumerate(tasks)}
     chain = _chain(graph, record.view)
     attempts = _Attempts(record, graph)
     stored = all_packed(partial(_text_of, record), len(tasks))
@@ -246,8 +246,8 @@ def _kind(failure: Failure) -> str:
     return "" if failure.message.lower().startswith(kind) else kind
 
 
-def _text_of(record: RunRecord, place: int, share: Share) -> TaskText:
-    task = record.tasks[place]
+def _text_of(record: RunRecord, index: int, share: Share) -> TaskText:
+    task = record.tasks[index]
     name = shlex.quote(task.id)
     prompt = first_bytes(Excerpt(visible(task.prompt)), share.prompt)
     log = last_lines(task.log, share.log_lines)
@@ -272,7 +272,7 @@ def _text_of(record: RunRecord, place: int, share: Share) -> TaskText:
 def _failures(
     attempts: Sequence[AttemptView], share: Share, *, own_branch: bool
 ) -> Iterator[FailureText]:
-    for place, attempt in enumerate(attempts):
+    for index, attempt in enumerate(attempts):
         failure = attempt.failure
         if failure is None:
             continue
@@ -283,7 +283,7 @@ def _failures(
             look = kept_commands.look(attempt.kept)
             take = kept_commands.take(attempt.kept, task_id, own_branch=own_branch)
         yield FailureText(
-            place=place,
+            place=index,
             kind=_kind(failure),
             message=visible(failure.message),
             log_tail=tail.text,

@@ -106,7 +106,7 @@ def all_packed(text_of: Callable[[int, Share], TaskText], tasks: int) -> list[st
     for share in SHARES:
         if share is not SHARES[-1] and _estimate(text_of, tasks, share) > MAX_STORED:
             continue
-        stored = [packed(text_of(place, share)) for place in range(tasks)]
+        stored = [packed(text_of(index, share)) for index in range(tasks)]
         if sum(map(len, stored)) <= MAX_STORED:
             break
     return stored
@@ -116,6 +116,6 @@ def _estimate(
     text_of: Callable[[int, Share], TaskText], tasks: int, share: Share
 ) -> float:
     """About how many bytes all texts take, by some of them."""
-    some = range(0, tasks, max(1, tasks // _SAMPLE))
-    taken = sum(len(packed(text_of(place, share))) for place in some)
-    return taken * tasks / len(some) if some else 0.0
+    sample = range(0, tasks, max(1, tasks // _SAMPLE))
+    taken = sum(len(packed(text_of(index, share))) for index in sample)
+    return taken * tasks / len(sample) if sample else 0.0

@@ -69,8 +69,8 @@ class Timeline:
             case VerifyStarted():
                 self._verifying[event.batch, event.step] = now
             case VerifyEnded():
-                begun = self._verifying.pop((event.batch, event.step), None)
-                start = now - event.seconds if begun is None else begun
+                started = self._verifying.pop((event.batch, event.step), None)
+                start = now - event.seconds if started is None else started
                 self.verifies.append((start, event))
             case CommitLanded():
                 self.landed.update(dict.fromkeys(event.tasks, now))

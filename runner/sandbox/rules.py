@@ -140,24 +140,24 @@ def parents(path: str) -> Iterator[str]:
 
 def access_of_run(
     settings: SandboxSettings,
-    around: Surroundings,
+    surroundings: Surroundings,
     resolved: Callable[[Path], str],
     other_paths: Callable[[str], Iterable[str]] = lambda _: (),
 ) -> dict[str, Access]:
     """What holds for every program of a run. `resolved` gives a path without links,
     `other_paths` those by which a file can be reached as well.
     """
-    hidden = [resolved(path) for path in _hidden(settings, around)]
+    hidden = [resolved(path) for path in _hidden(settings, surroundings)]
     hidden += chain.from_iterable(map(other_paths, list(hidden)))
     access = dict.fromkeys(hidden, Access.HIDDEN)
-    for home in around.homes:  # which may be below a folder of temporary files
+    for home in surroundings.homes:  # which may be below a folder of temporary files
         access.setdefault(resolved(home), Access.READ)
-    readable = _needed(around, access)
+    readable = _needed(surroundings, access)
     for name in settings.sockets:
-        readable += around.sockets.get(name, ())
-    for path in (*readable, *_named(settings.read, around)):
+        readable += surroundings.sockets.get(name, ())
+    for path in (*readable, *_named(settings.read, surroundings)):
         access[resolved(path)] = Access.READ
-    for path in _named(settings.write, around):
+    for path in _named(settings.write, surroundings):
         access[resolved(path)] = Access.WRITE
     return access
 
@@ -204,34 +204,38 @@ def _effective(access: Mapping[str, Access]) -> dict[str, Access]:
     return rules
 
 
-def _hidden(settings: SandboxSettings, around: Surroundings) -> list[Path]:
+def _hidden(settings: SandboxSettings, surroundings: Surroundings) -> list[Path]:
     hidden = [Path(path) for path in (*_OF_THE_MACHINE, *_RUNTIME)]
-    for home in around.homes:
-        hidden += [home / name for name in (*SECRETS, *around.secrets)]
-    for paths in around.sockets.values():
+    for home in surroundings.homes:
+        hidden += [home / name for name in (*SECRETS, *surroundings.secrets)]
+    for paths in surroundings.sockets.values():
         hidden += paths
-    hidden += [*around.secrets_elsewhere, *around.temporary, *around.repository]
-    return [*hidden, *_named(settings.hide, around)]
+    hidden += [
+        *surroundings.secrets_elsewhere,
+        *surroundings.temporary,
+        *surroundings.repository,
+    ]
+    return [*hidden, *_named(settings.hide, surroundings)]
 
 
-def _named(texts: Iterable[str], around: Surroundings) -> list[Path]:
+def _named(texts: Iterable[str], surroundings: Surroundings) -> list[Path]:
     """The paths that the settings name."""
     named = []
     for text in texts:
         if text.startswith("~"):
-            named += [home / text[1:].lstrip("/") for home in around.homes[:1]]
+            named += [home / text[1:].lstrip("/") for home in surroundings.homes[:1]]
         else:
-            named.append(around.repository[0] / text)
+            named.append(surroundings.repository[0] / text)
     return named
 
 
-def _needed(around: Surroundings, hidden: Mapping[str, Access]) -> list[Path]:
+def _needed(surroundings: Surroundings, hidden: Mapping[str, Access]) -> list[Path]:
     """What must be read below what is hidden."""
     needed = [Path(path) for path in _OF_RUNTIME]
-    needed += around.objects
+    needed += surroundings.objects
     # what is too much to open for a program in it
-    broad = [*around.homes, *around.temporary, *around.repository]
-    for folder in around.programs:
+    broad = [*surroundings.homes, *surroundings.temporary, *surroundings.repository]
+    for folder in surroundings.programs:
         if _access(hidden, str(folder)) is not Access.HIDDEN:
             continue
         opened = folder

@@ -169,8 +169,11 @@ class Walls:
         """The files that a command line names in what is hidden for its neighbours'
         sake, not for its own.
         """
-        around = self.surroundings
-        shared = [_resolved(path) for path in (*around.repository, *around.temporary)]
+        surroundings = self.surroundings
+        shared = [
+            _resolved(path)
+            for path in (*surroundings.repository, *surroundings.temporary)
+        ]
         files = []
         for text in programs:
             path = Path(_resolved(Path(text)))

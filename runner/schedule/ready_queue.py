@@ -207,7 +207,7 @@ class ReadyQueue:
 class Frontier:
     """The ready tasks of a graph in order. An update costs only a task's dependents.
 
-    Inside, a task is a number: its place in the order of urgency, from the least urgent.
+    Inside, a task is a number: its position in the order of urgency, from the least urgent.
     Comparing ranks, and looking up ids, would take longer than all else.
     """
 
@@ -217,7 +217,9 @@ class Frontier:
         self._graph = graph
         # Of equal ranks, the first in the plan is more urgent.
         self._ids = sorted(graph.tasks, key=rank)[::-1]
-        self._places = {task_id: place for place, task_id in enumerate(self._ids)}
+        self._positions = {
+            task_id: position for position, task_id in enumerate(self._ids)
+        }
         # Shared by all copies; None until somebody asks.
         self._dependents: list[tuple[int, ...] | None] = [None] * len(self._ids)
         self._states = [states[task_id] for task_id in self._ids]
@@ -228,7 +230,9 @@ class Frontier:
         # 1 for a task that may start as far as it is concerned: open and not running.
         self._startable = bytearray(state is Standing.OPEN for state in self._states)
         self._ready = SortedNumbers(
-            place for place in range(len(self._ids)) if self._is_available(place)
+            position
+            for position in range(len(self._ids))
+            if self._is_available(position)
         )
 
     def copy(self) -> Frontier:
@@ -256,14 +260,14 @@ class Frontier:
     def ready_after(self, task_ids: Iterable[str]) -> Iterator[str]:
         """The tasks that would be ready with these completed, most urgent first."""
         newly_met: dict[int, int] = {}
-        for place in map(self._places.__getitem__, task_ids):
-            if self._states[place] is not Standing.COMPLETED:
-                for dependent in self._dependents_of(place):
+        for position in map(self._positions.__getitem__, task_ids):
+            if self._states[position] is not Standing.COMPLETED:
+                for dependent in self._dependents_of(position):
                     newly_met[dependent] = newly_met.get(dependent, 0) + 1
         unlocked = [
-            place
-            for place, count in newly_met.items()
-            if self._unmet[place] == count and self._startable[place]
+            position
+            for position, count in newly_met.items()
+            if self._unmet[position] == count and self._startable[position]
         ]
         if not unlocked:
             return iter(self)
@@ -272,60 +276,60 @@ class Frontier:
 
     def mark_started(self, task_id: str) -> None:
         """Leave the task out until `mark_done`."""
-        place = self._places[task_id]
-        self._take_out(place)
-        self._running.add(place)
+        position = self._positions[task_id]
+        self._take_out(position)
+        self._running.add(position)
 
     def mark_done(self, task_id: str, standing: Standing) -> None:
         """Set the state of a task that has run."""
-        place = self._places[task_id]
-        if place in self._running:
-            self._running.remove(place)
+        position = self._positions[task_id]
+        if position in self._running:
+            self._running.remove(position)
         else:
-            self._take_out(place)
-        before = self._states[place]
-        self._states[place] = standing
+            self._take_out(position)
+        before = self._states[position]
+        self._states[position] = standing
         if standing is Standing.OPEN:
-            self._startable[place] = 1
-            if not self._unmet[place]:
-                self._ready.add(place)
+            self._startable[position] = 1
+            if not self._unmet[position]:
+                self._ready.add(position)
         if standing is Standing.COMPLETED and before is not Standing.COMPLETED:
-            self._meet_dependency(place)
+            self._meet_dependency(position)
         elif before is Standing.COMPLETED and standing is not Standing.COMPLETED:
-            self._reopen_dependency(place)
+            self._reopen_dependency(position)
 
     def is_available(self, task_id: str) -> bool:
         """Whether the task is ready and does not run."""
-        return self._is_available(self._places[task_id])
+        return self._is_available(self._positions[task_id])
 
-    def _take_out(self, place: int) -> None:
+    def _take_out(self, position: int) -> None:
         """The task itself may no longer start, for now or for good."""
-        if self._is_available(place):
-            self._ready.remove(place)
-        self._startable[place] = 0
+        if self._is_available(position):
+            self._ready.remove(position)
+        self._startable[position] = 0
 
-    def _meet_dependency(self, place: int) -> None:
+    def _meet_dependency(self, position: int) -> None:
         """The task is completed: its dependents wait for one task less."""
-        for dependent in self._dependents_of(place):
+        for dependent in self._dependents_of(position):
             unmet = self._unmet[dependent] - 1
             self._unmet[dependent] = unmet
             if not unmet and self._startable[dependent]:
                 self._ready.add(dependent)
 
-    def _reopen_dependency(self, place: int) -> None:
+    def _reopen_dependency(self, position: int) -> None:
         """The task is no longer completed, e.g. after a retry."""
-        for dependent in self._dependents_of(place):
+        for dependent in self._dependents_of(position):
             if self._is_available(dependent):
                 self._ready.remove(dependent)
             self._unmet[dependent] += 1
 
-    def _dependents_of(self, place: int) -> tuple[int, ...]:
-        dependents = self._dependents[place]
+    def _dependents_of(self, position: int) -> tuple[int, ...]:
+        dependents = self._dependents[position]
         if dependents is None:
-            ids = self._graph.dependents(self._ids[place])
-            dependents = tuple(map(self._places.__getitem__, ids))
-            self._dependents[place] = dependents
+            ids = self._graph.dependents(self._ids[position])
+            dependents = tuple(map(self._positions.__getitem__, ids))
+            self._dependents[position] = dependents
         return dependents
 
-    def _is_available(self, place: int) -> bool:
-        return self._startable[place] == 1 and not self._unmet[place]
+    def _is_available(self, position: int) -> bool:
+        return self._startable[position] == 1 and not self._unmet[position]

@@ -162,8 +162,8 @@ class _Run:
             # Its record is asked for no more.
             self._queue.mark_completed(task.id)
             return
-        one = {task.id: self._progress.record(task)}
-        own = self._progress._replace(records=one)
+        records = {task.id: self._progress.record(task)}
+        own = self._progress._replace(records=records)
         after = own.after_failure(task, attempt, failure, None)
         self._records[task.id] = after.records[task.id]
         self._queue.mark_done(task.id, self._progress)

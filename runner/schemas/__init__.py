@@ -103,8 +103,8 @@ def generate(name: str) -> dict[str, Any]:
             "items": {"$ref": "#/$defs/AgentSettings"},
             "minItems": 1,
         }
-        one = {**agent, "oneOf": one_of}
-        definitions["AgentSettings"] = {"anyOf": [short, one, several]}
+        variant = {**agent, "oneOf": one_of}
+        definitions["AgentSettings"] = {"anyOf": [short, variant, several]}
     if plan := definitions.get("PlanSettings"):
         several = {"type": "array", "items": {"type": "string"}, "minItems": 1}
         path = plan["properties"]["path"]

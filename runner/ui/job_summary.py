@@ -74,10 +74,10 @@ def error_summary(error: UsageProblem) -> str:
         lines.append(cell(str(error)))
         return "\n".join(lines) + "\n"
     for problem in error.problems[:_MAX_ITEMS]:
-        place = problem.path
+        location = problem.path
         if problem.line is not None:
-            place += f":{problem.line}"
-        line = f"- `{code(place)}`: {cell(problem.what)}"
+            location += f":{problem.line}"
+        line = f"- `{code(location)}`: {cell(problem.what)}"
         if problem.remedy:
             line += f"; {cell(problem.remedy)}"
         lines.append(line)

@@ -85,10 +85,10 @@ def _progress(view: RunView, now: float) -> list[Line]:
     if progress.failed:
         states.append(f"{progress.failed} failed")
     spent = [clock(view.elapsed(now))]
-    left = view.seconds_left(now)
-    if left is not None:
+    seconds = view.seconds_left(now)
+    if seconds is not None:
         # In steps, so that it does not change with every drawing.
-        spent.append(f"about {rough_time(_STEP * max(1, round(left / _STEP)))} left")
+        spent.append(f"about {rough_time(_STEP * max(1, round(seconds / _STEP)))} left")
     if money := spent_so_far(view.usage):
         spent.append(money)
     return [
