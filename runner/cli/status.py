@@ -452,13 +452,16 @@ def _requests(journal: Journal, branch: str | None) -> Iterator[str]:
 
 def _limits(journal: Journal) -> Iterator[str]:
     """Until when usage limits stop agents."""
+    limits = journal.state().limits.limits
+    if not limits:
+        return
     from datetime import UTC, datetime
 
     from runner.core.clock import local_time
     from runner.core.documents import clean
 
     now = datetime.now(UTC)
-    for agent, limit in journal.state().limits.limits.items():
+    for agent, limit in limits.items():
         if now < limit.until:
             until = local_time(limit.until, now)
             yield (

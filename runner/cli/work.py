@@ -70,14 +70,15 @@ def log(
         _print_log(_log_of_artifact(artifacts, task_id, attempt), raw=raw)
         return EXIT_DONE
     repo, settings = open_tasks(repo_path, flags)
-    snapshot = _snapshot(repo, settings)
     history = _history(repo, settings)
     attempts = history.attempts(task_id)
-    if not attempts:
-        snapshot.tasks_named([task_id])
     chosen = chosen_attempt(attempts, attempt)
     path = history.log(chosen) if chosen else None
     if chosen is None or path is None:
+        # The plan says why. A log that is there needs none.
+        snapshot = _snapshot(repo, settings)
+        if not attempts:
+            snapshot.tasks_named([task_id])
         raise _no_log(repo, snapshot, task_id, attempt, attempts)
     if follow:
         return _follow(path, history, chosen, raw=raw)

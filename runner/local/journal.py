@@ -24,9 +24,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from runner.core import durable, file_lock
+from runner.core import durable
 from runner.core.errors import EnvironmentBroken, UsageProblem
-from runner.core.folders import remove_folder
 from runner.local import lost_state
 from runner.local.journal_state import (
     FILES_LINE,
@@ -84,6 +83,9 @@ class Journal:
         RepositoryInUse, naming the holder, if another one works here and does not end
         within `wait_seconds`.
         """
+        # Not at the top: most commands only read.
+        from runner.core import file_lock
+
         holder = self.folder / "holder"
         with ExitStack() as lock:
             try:
@@ -329,6 +331,8 @@ class Journal:
 
         Only under the lock.
         """
+        from runner.core.folders import remove_folder
+
         for folder in [*self.folder.glob("quarantine-*"), *self.folder.glob("tmp*")]:
             if folder.is_dir():
                 remove_folder(folder)
@@ -349,6 +353,8 @@ class Journal:
         The newest stays, and so do those `with_kept_work` and those that have work which
         is in a folder of results alone.
         """
+        from runner.core.folders import remove_folder
+
         folders = sorted((self.folder / "runs").glob("*"))
         sizes = {folder: _size(folder) for folder in folders}
         for folder in folders[:-1]:

@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from runner.core import result_folder
 from runner.core.event_lines import NAME
 from runner.core.run_view import AttemptState, AttemptView, RunView
 from runner.local.event_reader import EventReader
@@ -111,6 +110,9 @@ class RunHistory:
 
     def has_ended(self, attempt: AttemptView) -> bool:
         """Whether nothing is added to the attempt's log any more."""
+        # Not at the top: whoever prints a log that is whole asks for none of it.
+        from runner.core import result_folder
+
         log = self.log(attempt)
         if log is None or (log.parent / result_folder.RESULT).exists():
             return True

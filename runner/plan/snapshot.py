@@ -12,11 +12,10 @@ from runner.core import gc_pause
 from runner.core.errors import InvalidInput, Problem, UsageProblem
 from runner.core.task import Owner, Plan, PlanSettings, Status, Task, TaskRules
 from runner.core.validation import nearest
-from runner.plan import formats, marking, progress_file
+from runner.plan import formats, progress_file
 from runner.plan.formats import Mark, Tree
 from runner.plan.graph import TaskGraph
 from runner.plan.loading import NO_OWNERS, load, write_back
-from runner.plan.marking import PlanFiles, write_marks, write_once
 from runner.plan.progress import Progress
 from runner.plan.task_rules import apply_rules, effective_rules
 from runner.plan.trees import (
@@ -444,6 +443,9 @@ def write_mark_blobs(
     """Write the marked files of the plan as blobs, as `write_progress_blobs`. With
     `among`, only the marks of these tasks are brought up to date.
     """
+    # Not at the top: commands that show a plan write no marks.
+    from runner.plan.marking import write_marks
+
     # Nobody can mark a task in a plan that cannot be read.
     if snapshot.problems:
         return {}
@@ -455,8 +457,10 @@ def write_mark_blobs(
 
 def is_as_read(plan: Plan) -> bool:
     """Whether the plan has the same tasks with the marks that a run has written last."""
+    from runner.plan import marking
+
     return all(
-        marking.is_as_read(PlanFiles(part.source, part.path, part.options))
+        marking.is_as_read(marking.PlanFiles(part.source, part.path, part.options))
         for part in plan.parts or (plan,)
     )
 
@@ -465,6 +469,8 @@ def written_paths(repo: Repository, snapshot: Snapshot, progress_path: str) -> s
     """The paths that a landing may write beside the tasks' own work: the progress file,
     and the files of the plan that hold marks.
     """
+    from runner.plan.marking import write_once
+
     plan = snapshot.plan
     tree = CommitTree(repo, snapshot.commit)
     marks = {task.id: Mark(Status.COMPLETED, None, None, None) for task in plan.tasks}

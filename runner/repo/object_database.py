@@ -15,7 +15,6 @@ from runner.repo.answer_cache import AnswerCache, is_full_id
 from runner.repo.batch_process import Content, ObjectInfo, ObjectReader
 from runner.repo.command import Git
 from runner.repo.configuration import Configuration
-from runner.repo.line_counts import line_counts
 from runner.repo.objects import (
     FOLDER,
     Entries,
@@ -26,7 +25,6 @@ from runner.repo.objects import (
     commit_links,
     parse_tree,
 )
-from runner.repo.tree_changes import Database, tree_changes
 
 if TYPE_CHECKING:
     from runner.policy.redaction import Secrets
@@ -212,6 +210,9 @@ class ObjectDatabase:
     ) -> list[list[Change]] | None:
         if not all(map(is_full_id, (old, *trees))):
             return None
+        # Not at the top: commands that show what is there compare no trees.
+        from runner.repo.tree_changes import Database, tree_changes
+
         database = Database(self.infos, self.contents, self._tree_cache())
         changes = tree_changes(database, old, trees)
         if changes is None:
@@ -377,6 +378,8 @@ class WritableDatabase(ObjectDatabase, ABC):
         blobs = list(dict.fromkeys(object_id for _, object_id in entries))
         if sum(self._blob_sizes(blobs).values()) > _MAX_COUNTED_BYTES:
             return None
+        from runner.repo.line_counts import line_counts
+
         data = self.blobs(blobs)
         stats = []
         for path, before, after, *_ in changes:

@@ -17,7 +17,6 @@ from pathlib import Path
 
 from runner.core.errors import GitFailed
 from runner.policy.paths import refused_by_git
-from runner.repo import pack_writer
 from runner.repo.command import AUTHOR
 
 Entry = tuple[str, str]  # mode and object id
@@ -341,6 +340,8 @@ def stored_in(
     def store(objects: NewObjects) -> None:
         # a file takes an inode and an fsync, a pack a git process
         if len(objects) > _MAX_LOOSE:
+            from runner.repo import pack_writer
+
             store_pack(pack_writer.make_pack(list(objects.values()), algorithm))
             return
         for object_id, (kind, data) in objects.items():

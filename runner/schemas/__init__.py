@@ -8,15 +8,14 @@ that `settings_files` makes from the settings. A test compares the shipped files
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from runner.config.settings import Settings
 from runner.config.settings_table import SETTINGS
 from runner.core.documents import Document, UserDocument
-from runner.core.event_lines import adapter
-from runner.core.events import VERSION
+from runner.core.events import VERSION, RunEvent
 from runner.core.forecast import Forecast
 from runner.core.reports import (
     CheckReport,
@@ -142,7 +141,9 @@ def _with_every_field(schema: dict[str, Any]) -> dict[str, Any]:
 
 def _event_schema() -> dict[str, Any]:
     """The schema of one line of events.jsonl."""
-    schema = _with_every_field(adapter().json_schema(mode="serialization"))
+    any_event: Any = Annotated[RunEvent, Field(discriminator="event")]
+    schema = TypeAdapter(any_event).json_schema(mode="serialization")
+    schema = _with_every_field(schema)
     title = f"an event of a fanin run, version {VERSION}"
     return {"$schema": _DIALECT, **schema, "title": title}
 

@@ -250,6 +250,22 @@ def test_a_command_that_reads_starts_no_more_git_processes_than_it_must(
     assert told.stdout.rpartition("\n:: ")[2].split() == started
 
 
+def test_printing_a_log_reads_no_plan_and_starts_no_git(planned: Project) -> None:
+    planned.run()
+    told = subprocess.run(
+        [sys.executable, "-c", _COUNT_GIT, "log", "A"],
+        cwd=planned.root,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stdout.rpartition("\n::")[2].split() == []
+    assert not loaded(planned, "log", "A") & {
+        "runner.plan.snapshot",
+        "runner.core.result_folder",
+    }
+
+
 @pytest.mark.parametrize("argv", [["status"], ["check"], ["log", "A"]], ids=" ".join)
 def test_a_command_that_starts_no_agent_loads_no_preset(
     planned: Project, argv: list[str]
@@ -306,8 +322,11 @@ def test_a_command_that_reads_loads_nothing_for_what_is_not_there(
     assert not loaded(planned, "status") & {
         "rich.cells",  # for text that is not ASCII, in a terminal
         "runner.local.verdicts",
+        "runner.plan.formats.left_out",
         "runner.plan.formats.markdown",
         "runner.policy.secret_files",
+        "runner.repo.line_counts",
+        "runner.repo.tree_changes",
         "runner.repo.work_tree",
     }
 

@@ -60,6 +60,17 @@ def test_log_diff_and_kept_after_a_run(ended: Project) -> None:
     assert ended.cli("-C", str(other), "log", "A").stdout == "first\n"
 
 
+def test_a_log_that_is_there_is_printed_whatever_has_become_of_the_plan(
+    ended: Project,
+) -> None:
+    ended.write("tasks.yml", "tasks: [\n")
+    ended.commit("a plan that cannot be read")
+    assert ended.cli("log", "A").stdout == "first\n"
+    missing = ended.cli("log", "A", "--attempt", "2")
+    assert missing.returncode == 2
+    assert "not valid YAML" in missing.stderr
+
+
 def test_show_tells_everything_of_a_task(ended: Project) -> None:
     report = json.loads(ended.cli("show", "C", "--json").stdout)
     assert (report["state"], report["attempt_count"]) == ("failed", 1)

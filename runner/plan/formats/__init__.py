@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from runner.core.errors import InvalidInput, Problem, UsageProblem
 from runner.core.plugins import may_have_entry_points
 from runner.core.task import Plan, PlanSettings, Status, Task
-from runner.plan.formats import left_out
 from runner.plan.formats.base import Mark, MemoryTree, Options, Source, Tree
 from runner.plan.formats.diagnostics import count_of, spelling_remedy
 
@@ -156,6 +155,8 @@ def resolve(plan: Plan, settings: PlanSettings) -> Plan:
     plan = _drop_dangling(plan, of_open_tasks=settings.ignore_dangling)
     # Only a format that has the attribute leaves records out.
     if getattr(source, "leaves_out_records", False):
+        from runner.plan.formats import left_out
+
         any_number = getattr(source, "waits_for_left_out", False)
         plan = left_out.resolve(plan, strict=settings.strict, any_number=any_number)
     return plan

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -64,6 +66,29 @@ def test_a_field_that_only_a_newer_version_knows_is_kept() -> None:
     assert json.loads(line_of(event))["colour"] == "green"
 
 
-@pytest.mark.parametrize("line", [b"", b"\n", b"[]", b"null", b"\xff{}", b"[" * 10_000])
+def test_no_model_is_built_for_events_that_a_file_lacks() -> None:
+    program = (
+        "from runner.core import event_lines, events\n"
+        "line = event_lines.line_of(events.Note(message='m'))\n"
+        "assert event_lines.event_of(line).message == 'm'\n"
+        "assert events.Note.__pydantic_complete__\n"
+        "assert not events.RunStarted.__pydantic_complete__\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"\n",
+        b"[]",
+        b"null",
+        b'{"event":[]}',
+        b'{"event":"note"}',
+        b"\xff{}",
+        b"[" * 10_000,
+    ],
+)
 def test_what_is_no_event_is_none(line: bytes) -> None:
     assert event_of(line) is None
