@@ -212,6 +212,9 @@ class PooledWorkspaces:
             present = len(self._idle) + len(self._lent)
         self._new.prewarm(max(0, count - present), base)
 
+    def keep(self, count: int) -> None:
+        """As `WorkspacePool.keep`, which each slot does with its own."""
+
     def release(self, folder: Path) -> None:
         """Keep the workspace for the next attempt of its slot, or remove it."""
         with self._lock:

@@ -37,6 +37,9 @@ _MIN_CHECKOUT_TIME = 0.1
 # Files. A smaller checkout is slow only where the machine is busy, and a spare would make
 # it busier.
 _MIN_FILES = 200
+# Files. To write and remove so many takes more than to make sure that they have not
+# changed, however fast the disk is.
+_MANY_FILES = 500
 
 
 class WorkspacePool:
@@ -148,7 +151,7 @@ class WorkspacePool:
             space = workspace.create(origin, base, folder, branch, seed, self._emptied)
             self._checkout_time = time.monotonic() - start
             self._files = space.number_of_files
-        if self.is_large:
+        if self._is_worth_keeping:
             with suppress(GitFailed, OSError):
                 new = NewCheckout.of(space)
                 with self._lock:
@@ -160,6 +163,11 @@ class WorkspacePool:
         """Whether checkouts are worth a spare."""
         is_slow = self._checkout_time > _MIN_CHECKOUT_TIME
         return is_slow and self._files >= _MIN_FILES
+
+    @property
+    def _is_worth_keeping(self) -> bool:
+        """Whether a checkout that was used is worth being used again."""
+        return self.is_large or self._files >= _MANY_FILES
 
     def _spare_at(
         self, origin: Origin, base: str, folder: Path, branch: str
@@ -237,9 +245,10 @@ class WorkspacePool:
         """Create spares of commit `base` until there are `count`, or enough workspaces;
         remove those that nobody will use.
 
-        Does nothing if a checkout is fast or small.
+        If a checkout is fast or small, as `keep`.
         """
         if not self.is_large:
+            self.keep(count)
             return
         with self._lock:
             self._wanted = count
@@ -249,6 +258,16 @@ class WorkspacePool:
             self._expected += missing
             for _ in range(missing):
                 self._to_make.append(self._begin(self._make_spare, base))
+
+    def keep(self, count: int) -> None:
+        """Make spares of workspaces that are released until there are `count`, and none
+        from nothing: there are no more of them than attempts have had at once.
+
+        Does nothing if a checkout is small.
+        """
+        if self._is_worth_keeping:
+            with self._lock:
+                self._wanted = count
 
     def make_no_more(self) -> None:
         """Make no spares until `prewarm` is called: those that there are may be used."""

@@ -10,6 +10,8 @@ from runner.local.unrecorded import failed_event
 from runner.schedule.ready_queue import ReadyQueue
 
 if TYPE_CHECKING:
+    from runner.attempt.pooled_workspaces import PooledWorkspaces
+    from runner.attempt.workspace_pool import WorkspacePool
     from runner.core.manifest import Manifest
     from runner.core.task import Task
     from runner.local.account import RunAccount
@@ -32,10 +34,11 @@ class BatchSchedule:
         context: RunContext,
         account: RunAccount,
         attempts: AttemptRunner,
+        workspaces: WorkspacePool | PooledWorkspaces,
         scratch: Path,
     ) -> None:
         self._context, self._account, self._attempts = context, account, attempts
-        self._scratch = scratch
+        self._workspaces, self._scratch = workspaces, scratch
         self._ready = ReadyQueue(context.settings.max_attempts, context.choice)
         self._rounds = 0
         # those of limits.max_rounds: asking whether a limit has reset is not one
@@ -105,6 +108,10 @@ class BatchSchedule:
         context.journal.open(manifest)
         context.repo.pin(self._base_ref, manifest.base)
         context.observer.batch_chosen(manifest)
+        # The next batch is likely to have as many tasks.
+        count = len(manifest.entries)
+        more_come = self._ready.waiting > count
+        self._workspaces.keep(count if more_come else 0)
         self._run_attempts(manifest)
         return merge_batch(context, self._account, manifest, self._scratch)
 

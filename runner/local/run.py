@@ -361,7 +361,9 @@ class LocalRun:
             base.obstacle,
             self._walls_of_tasks,
         )
-        run_until_pause = BatchSchedule(context, self._account, attempts, scratch).run
+        run_until_pause = BatchSchedule(
+            context, self._account, attempts, workspaces, scratch
+        ).run
         if self._settings.schedule == "rolling":
             from runner.local.rolling import RollingRun
 

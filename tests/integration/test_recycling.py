@@ -259,6 +259,50 @@ def test_no_checkout_is_made_beside_those_that_will_be_used_again(
     assert len(pool._spares) == 1
 
 
+@pytest.mark.parametrize("schedule", ["batch", "rolling"])
+def test_many_files_are_not_written_for_each_attempt_however_fast_that_is(
+    project: Project,
+    monkeypatch: pytest.MonkeyPatch,
+    created: list[Path],
+    schedule: str,
+) -> None:
+    monkeypatch.setattr(workspace_pool, "_MIN_CHECKOUT_TIME", float("inf"))
+    monkeypatch.setattr(workspace_pool, "_MANY_FILES", 20)
+    for number in range(20):
+        project.write(f"files/{number}", f"{number}\n")
+    tasks = [
+        {"id": f"T{n}", "do": [f"write {n}: x", "sleep 0.3"]}
+        | ({"depends_on": [f"T{n - 1}"]} if n else {})
+        for n in range(6)
+    ]
+    project.plan(tasks, schedule=schedule, max_concurrent=2)
+    project.run()
+    assert set(project.states().values()) == {"completed"}
+    assert len(created) < 6
+    others = {"README.md", ".gitignore", "fanin.yml", "tasks.yml"}
+    others.add(".fanin/progress.json")
+    files = project.git("ls-tree", "-r", "--name-only", "main").split()
+    made = {str(n) for n in range(6)} | {f"files/{n}" for n in range(20)}
+    assert set(files) - others == made
+
+
+def test_a_checkout_that_is_kept_for_the_next_batch_is_not_made_for_it(
+    pool: WorkspacePool, project: Project, created: list[Path]
+) -> None:
+    base = project.git("rev-parse", "HEAD")
+    pool.acquire(base, pool._scratch / "first", BRANCH)
+    pool.keep(2)
+    pool.release(pool._scratch / "first")
+    pool._begin(int).result()
+    assert len(pool._spares) == len(created) == 1
+    pool.acquire(base, pool._scratch / "second", BRANCH)
+    pool.keep(0)
+    pool.release(pool._scratch / "second")
+    pool._begin(int).result()
+    assert not pool._spares
+    assert len(created) == 1
+
+
 def test_a_used_checkout_is_removed_if_no_spare_is_wanted(
     pool: WorkspacePool, project: Project
 ) -> None:
