@@ -52,9 +52,12 @@ _NOTHING_WAITS = (
 
 @dataclass(frozen=True)
 class NextOptions:
-    """Options of job `next`; `inputs` are those of the run's first round, by setting
-    name. `stop`: why no task may start; None if one may. `waiting`: until when the run
-    waits for a limit, or "". `head`: the commit to choose on; None is the checkout's.
+    """Options of job `next`.
+
+    `inputs` are those of the run's first round, by setting name.
+    `stop` says why no task may start; None if one may.
+    `waiting` is until when the run waits for a limit, or "".
+    `head` is the commit to choose on; None for that of the checkout.
     """
 
     choice: ChoiceOptions
@@ -96,14 +99,13 @@ def next_job(
         )
     for note in choice.notes:
         job_io.annotate("notice", note, title="fanin")
-    if choice.manifest is None and options.stop is None:
-        stop_reason = state.budget(settings.limits.max_cost_usd).stop_reason()
-        if stop_reason is not None:
-            job_io.annotate("notice", stop_reason, title="fanin")
 
     views = views_of(snapshot, settings.max_attempts)
     for_person = TasksForPerson()
     if choice.manifest is None and options.stop is None:
+        stop_reason = state.budget(settings.limits.max_cost_usd).stop_reason()
+        if stop_reason is not None:
+            job_io.annotate("notice", stop_reason, title="fanin")
         for_person = tasks_for_person(views)
     waiting = options.waiting or waiting_output(for_person)
     # Set even if this job ends red, since jobs with `always()` read has-work.
@@ -136,11 +138,12 @@ def _head(repo: Repository) -> str:
 
 @dataclass(frozen=True)
 class RoundStart:
-    """The state of the round to start, and why no task may start (None: one may).
+    """The state of the round to start.
 
-    `note` says where the state comes from, "" if it is as handed over. `waiting` is until
-    when the run waits, or "". `head` is the commit that it goes on from, None for that of
-    the checkout.
+    `note` says where the state comes from, "" if it is as handed over.
+    `stop` says why no task may start; None if one may.
+    `waiting` is until when the run waits, or "".
+    `head` is the commit that it goes on from; None for that of the checkout.
     """
 
     state: RoundState
@@ -225,11 +228,12 @@ def _start_of(
 def delivers(settings: Settings, state: RoundState, context: WorkflowContext) -> bool:
     """Whether the work of a new run goes to the branch by a pull request.
 
-    Where the run is about a pull request, its branch is the place for the work.
+    A run about a pull request works on the branch of that.
     """
+    if not settings.own_branch or state.pull_request is not None:
+        return False
     branch = state.branch or settings.branch or context.checked_out_branch
-    is_wanted = settings.own_branch
-    return is_wanted and state.pull_request is None and not is_own(branch)
+    return not is_own(branch)
 
 
 def _branch_to_go_on_with(
@@ -285,14 +289,15 @@ def _with_delivery(
         "branch": own.name,
         "pull_requests": {**start.state.pull_requests, own.name: base},
     }
-    where = own.name
+    note = f"going on with {own.name}"
     if own.pull is not None and own.pull.is_open:
-        where = f"{own.name}, pull request {own.pull.number}"
-    note = f"{start.note}; " if start.note else ""
+        note += f", pull request {own.pull.number}"
+    if start.note:
+        note = f"{start.note}; {note}"
     return replace(
         start,
         state=start.state.model_copy(update=update),
-        note=f"{note}going on with {where}",
+        note=note,
         head=own.commit,
     )
 
@@ -338,7 +343,8 @@ def refuse_unmerged_run(
     ahead = branches_ahead(
         repo, remote, settings.plan, settings.progress, progress, PREFIX
     )
-    for branch in ahead:
+    if ahead:
+        branch = next(iter(ahead))
         raise UsageProblem(
             f"an earlier run's work waits on {branch}",
             f"merge its pull request, or delete the branch {branch} to drop the work",

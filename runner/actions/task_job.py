@@ -18,6 +18,7 @@ from runner.core import result_folder
 from runner.core.errors import EXIT_DONE, UsageProblem
 from runner.core.event_log import EventLog
 from runner.core.manifest import BatchEntry, Manifest
+from runner.core.result import Result
 from runner.policy.masking import masked_document
 from runner.policy.redaction import Secrets
 from runner.repo.origin import Origin, origin_of
@@ -58,14 +59,14 @@ def skip_reason(
 
 def origin_with_work(checkout: Path, work_checkout: Path | None) -> Origin:
     """The job's checkout, with the objects of the earlier work if they were fetched."""
-    found = origin_of(checkout)
+    origin = origin_of(checkout)
     if work_checkout is None:
-        return found
-    # No git starts there: what was fetched is needed as objects alone.
+        return origin
+    # Only its objects are needed, so git is not started in this checkout.
     objects = work_checkout.resolve() / ".git" / "objects"
     if not objects.is_dir():
-        return found
-    return found._replace(objects=(*found.objects, objects))
+        return origin
+    return origin._replace(objects=(*origin.objects, objects))
 
 
 def skip_task(entry: BatchEntry, reason: str, job_io: JobIO) -> int:
@@ -92,24 +93,7 @@ def task_job(
 
     The job stays green when the agent fails: the result and an annotation say so.
     """
-    agent_env = read_agent_env(environ, job_io)
-    setup_env = read_setup_env(environ, job_io)
-    allowed_env = {
-        name: value for name, value in agent_env.items() if name in entry.agent.env
-    }
-    # A name may be in both lists, and its values may differ.
-    allowed_for_setup = {
-        name: setup_env[name] for name in manifest.setup_env if name in setup_env
-    }
-    attempt_context = AttemptContext(
-        {**environ, **allowed_env},
-        setup_environ={**environ, **allowed_for_setup},
-        run_attempt=context.run_attempt,
-        job=context.job_ids,
-        secrets=secrets_of([entry.agent], environ, agent_env)
-        | Secrets.of(setup_env, setup_env),
-        walls=walls,
-    )
+    attempt_context = _attempt_context(manifest, entry, environ, context, job_io, walls)
     # The events are a part of the artifact.
     events = EventLog(results / entry.folder)
     secrets = attempt_context.secrets | Secrets.of(
@@ -146,13 +130,56 @@ def task_job(
             ),
         )
         reports.ended(result)
+    _report(manifest, entry, result, results / entry.folder, context, job_io)
+    return EXIT_DONE
 
+
+def _attempt_context(
+    manifest: Manifest,
+    entry: BatchEntry,
+    environ: Mapping[str, str],
+    context: WorkflowContext,
+    job_io: JobIO,
+    walls: Walls,
+) -> AttemptContext:
+    """What the attempt is given beside the task; the agent and setup get the variables
+    that their own lists allow.
+    """
+    agent_env = read_agent_env(environ, job_io)
+    setup_env = read_setup_env(environ, job_io)
+    for_agent = {
+        name: value for name, value in agent_env.items() if name in entry.agent.env
+    }
+    # A name may be in both lists, and its values may differ.
+    for_setup = {
+        name: setup_env[name] for name in manifest.setup_env if name in setup_env
+    }
+    return AttemptContext(
+        {**environ, **for_agent},
+        setup_environ={**environ, **for_setup},
+        run_attempt=context.run_attempt,
+        job=context.job_ids,
+        secrets=secrets_of([entry.agent], environ, agent_env)
+        | Secrets.of(setup_env, setup_env),
+        walls=walls,
+    )
+
+
+def _report(
+    manifest: Manifest,
+    entry: BatchEntry,
+    result: Result,
+    folder: Path,
+    context: WorkflowContext,
+    job_io: JobIO,
+) -> None:
+    """Write the job's outputs and summary, and annotate a failure."""
     artifact = result_folder.artifact_name(
         manifest.batch, entry.folder, entry.attempt, context.run_attempt
     )
     succeeded = "true" if result.succeeded else "false"
-    # Before the agent's own processes can change it: they have ended.
-    seal = result_folder.seal_of(results / entry.folder)
+    # No process of the agent is left that could still change the folder.
+    seal = result_folder.seal_of(folder)
     job_io.output({"succeeded": succeeded, "artifact": artifact, "seal": seal})
     job_io.summary(job_summary.attempt_summary(entry, result))
     if result.failure is not None:
@@ -162,7 +189,6 @@ def task_job(
             title=f"{entry.task.id}: {result.failure.kind}",
             file=manifest.plan.path,
         )
-    return EXIT_DONE
 
 
 def _echo(data: bytes) -> None:

@@ -85,8 +85,8 @@ def _branch(repo_path: str, flags: Mapping[str, FlagValue | None]) -> Branch:
     from runner.report.local_run import Branch
 
     repo, settings = open_tasks(repo_path, flags)
-    now = read_tasks(repo, settings)
-    return Branch(repo, settings, now.snapshot, now.views)
+    tasks = read_tasks(repo, settings)
+    return Branch(repo, settings, tasks.snapshot, tasks.views)
 
 
 def _of_artifacts(

@@ -20,15 +20,15 @@ def job_context() -> tuple[WorkflowContext, JobIO]:
 
 
 def seal_check(
-    manifest: Manifest, context: WorkflowContext, job_io: JobIO, *, asked: bool
+    manifest: Manifest, context: WorkflowContext, job_io: JobIO, *, sealed: bool
 ) -> RefuseSeal:
-    """What refuses results that another job made, if that is asked for."""
+    """What refuses results that another job made, if they are `sealed`."""
     from runner.actions import seals
     from runner.core.result_folder import accept_any_seal
     from runner.github_api.client import GitHub
     from runner.github_api.session import Retry
 
-    if not asked:
+    if not sealed:
         return accept_any_seal
     # An App's token may not list jobs; the job's own may.
     token = os.environ.get("FANIN_JOB_TOKEN") or context.token

@@ -98,6 +98,7 @@ def next_(
     )
     if start.note:
         job_io.annotate("notice", start.note, title="fanin")
+    # Again: the run that the round belongs to may have been started with other inputs.
     inputs = first_round_inputs(os.environ, start.state)
     settings = load(flags, with_inputs(os.environ, inputs), file)
     # Job `continue` has no checkout, so it cannot read the limits from fanin.yml.
@@ -277,7 +278,7 @@ def merge(
         commit_via=commit_via,
         last=last,
         secrets=secrets,
-        refuse_seal=job_edges.seal_check(batch, context, job_io, asked=sealed),
+        refuse_seal=job_edges.seal_check(batch, context, job_io, sealed=sealed),
         masked=_masked_values(),
         events=events,
         environ=os.environ,

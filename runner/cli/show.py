@@ -49,11 +49,11 @@ def show(
     from runner.local.run_history import RunHistory
 
     repo, settings = open_tasks(repo_path, flags)
-    now = read_tasks(repo, settings)
-    history = RunHistory(now.journal, settings.plan.path)
-    [task] = now.snapshot.tasks_named([task_id])
-    states = {view.task.id: view.state for view in now.views}
-    [view] = [view for view in now.views if view.task.id == task_id]
+    tasks = read_tasks(repo, settings)
+    history = RunHistory(tasks.journal, settings.plan.path)
+    [task] = tasks.snapshot.tasks_named([task_id])
+    states = {view.task.id: view.state for view in tasks.views}
+    [view] = [view for view in tasks.views if view.task.id == task_id]
     record = view.record
     report = TaskReport(
         id=task_id,
@@ -69,7 +69,7 @@ def show(
             for work in kept_work(repo)
             if work.is_of(task_id)
         ),
-        commit=repo.landing_commits(now.snapshot.commit).get(task_id),
+        commit=repo.landing_commits(tasks.snapshot.commit).get(task_id),
         error=record.error,
         job=record.job,
         job_url=job_url(repo.remote_url("origin"), record.job) if record.job else None,

@@ -76,9 +76,9 @@ def status(
         return _watch(repo_path, flags, every=every)
     if as_json:
         repo, settings = open_project(repo_path, flags)
-        now = read_tasks(repo, settings)
-        _print_json(repo, settings, now)
-        views = now.views
+        tasks = read_tasks(repo, settings)
+        _print_json(repo, settings, tasks)
+        views = tasks.views
     else:
         views = _print_status(repo_path, flags, every=every)
     if any(view.state in {"failed", "blocked"} for view in views):
@@ -87,9 +87,9 @@ def status(
 
 
 class BranchNow(NamedTuple):
-    """What a branch has of the tasks: `settings` name it if it is one of a run's own.
+    """The tasks as a branch has them, without what runs are doing.
 
-    The rest as in `TasksNow`.
+    `settings` name the branch if it is one of a run's own. The rest as in `TasksNow`.
     """
 
     settings: Settings
@@ -137,7 +137,7 @@ def read_branch(repo: Repository, settings: Settings) -> BranchNow:
 
 
 class UnfinishedRuns(NamedTuple):
-    """The runs that work on tasks or have left work, each with what finishes it.
+    """The runs that work on tasks or did not finish, each with what will finish it.
 
     `open_run` is the one that the journal has no end of.
     """
@@ -147,25 +147,30 @@ class UnfinishedRuns(NamedTuple):
 
 
 def with_runs(
-    repo: Repository, now: BranchNow, journal: Journal, unfinished: UnfinishedRuns
+    repo: Repository,
+    branch_tasks: BranchNow,
+    journal: Journal,
+    unfinished: UnfinishedRuns,
 ) -> TasksNow:
     """The tasks of the branch with what these runs do to them."""
-    branch = now.settings.branch or repo.current_branch()
-    plan, views = now.settings.plan.path, now.views
+    branch = branch_tasks.settings.branch or repo.current_branch()
+    plan, views = branch_tasks.settings.plan.path, branch_tasks.views
     for past, heir in unfinished.runs:
         from runner.local.live_state import with_run
 
         views = with_run(views, past, plan, branch, unfinished.open_run, heir)
-    starts = [past.view.start for past, _ in unfinished.runs if past.is_active]
-    busy = [start.branch for start in starts if start and branch]
-    busy_branches = [name for name in busy if name != branch]
+    busy_branches = []
+    for past, _ in unfinished.runs:
+        start = past.view.start
+        if past.is_active and start and branch and start.branch != branch:
+            busy_branches.append(start.branch)
     return TasksNow(
-        now.snapshot,
+        branch_tasks.snapshot,
         views,
         journal,
-        now.own_work,
-        now.other_work,
-        now.delivered,
+        branch_tasks.own_work,
+        branch_tasks.other_work,
+        branch_tasks.delivered,
         busy_branches,
     )
 
@@ -194,34 +199,34 @@ def unfinished_runs(
     if past is None:
         return UnfinishedRuns(open_run, [])
     runs = [(past, "the next fanin run")]
-    left = None
+    earlier = None
     if open_run not in {None, past.run}:
-        left = history.run(open_run or "")
-    if left is not None:
-        # The last run still finishes what that one has left.
+        earlier = history.run(open_run or "")
+    if earlier is not None:
+        # The last run still finishes the work of that one.
         heir = "the run in progress" if past.is_active else "the next fanin run"
-        runs.insert(0, (left, heir))
+        runs.insert(0, (earlier, heir))
     return UnfinishedRuns(open_run, runs)
 
 
-def _print_json(repo: Repository, settings: Settings, now: TasksNow) -> None:
+def _print_json(repo: Repository, settings: Settings, tasks: TasksNow) -> None:
     from runner.local.run_history import RunHistory
     from runner.ui import plan_json
 
-    history = RunHistory(now.journal, settings.plan.path)
+    history = RunHistory(tasks.journal, settings.plan.path)
     report = plan_json.status_report(
-        now.views,
-        now.snapshot.graph,
-        list(now.journal.requests.read().values()),
-        _facts(repo, now, history),
+        tasks.views,
+        tasks.snapshot.graph,
+        list(tasks.journal.requests.read().values()),
+        _facts(repo, tasks, history),
         _run_row(history.latest()),
-        _delivery_row(repo, now.delivered),
+        _delivery_row(repo, tasks.delivered),
     )
     click.echo(report)
 
 
 def _facts(
-    repo: Repository, now: TasksNow, history: RunHistory
+    repo: Repository, tasks: TasksNow, history: RunHistory
 ) -> dict[str, TaskFacts]:
     """Task id → what this machine knows of it beside the branch."""
     import time
@@ -233,10 +238,10 @@ def _facts(
     from runner.local.run_history import chosen_attempt
     from runner.ui.plan_json import TaskFacts
 
-    kept = {work.task: work.ref for work in kept_work(repo)}
+    kept_refs = {work.task: work.ref for work in kept_work(repo)}
     remote = repo.remote_url("origin")
     facts = {}
-    for view in now.views:
+    for view in tasks.views:
         task_id, job = view.task.id, view.record.job
         attempts = history.all_attempts().get(task_id, [])
         chosen = chosen_attempt(attempts, None)
@@ -247,7 +252,7 @@ def _facts(
             failure=failure.kind if failure else None,
             elapsed=chosen.elapsed(time.time()) if chosen and is_at_work else None,
             log=str(log) if log is not None and log.exists() else None,
-            kept=kept.get(one_line(task_id)),
+            kept=kept_refs.get(one_line(task_id)),
             job_url=job_url(remote, job) if job else None,
         )
     return facts
@@ -290,17 +295,17 @@ def _print_status(
     from runner.ui.status_table import status_lines
 
     repo, settings = open_project(repo_path, flags)
-    now = read_tasks(repo, settings)
+    tasks = read_tasks(repo, settings)
     width, colours = _terminal()
-    for line in status_lines(now.views, width=width, every=every):
+    for line in status_lines(tasks.views, width=width, every=every):
         click.echo(line.painted(colours), color=True)
-    if now.delivered is not None:
+    if tasks.delivered is not None:
         from runner.local.delivered import with_pull
 
-        click.echo(clean(with_pull(repo, now.delivered, os.environ)[0]))
-    for text in _notices(repo, settings, now):
+        click.echo(clean(with_pull(repo, tasks.delivered, os.environ)[0]))
+    for text in _notices(repo, settings, tasks):
         click.echo(text)
-    return now.views
+    return tasks.views
 
 
 def _terminal() -> tuple[int | None, ColorSystem | None]:
@@ -311,26 +316,26 @@ def _terminal() -> tuple[int | None, ColorSystem | None]:
     return console.width if console.is_terminal else None, console.colours
 
 
-def _notices(repo: Repository, settings: Settings, now: TasksNow) -> list[str]:
+def _notices(repo: Repository, settings: Settings, tasks: TasksNow) -> list[str]:
     """What there is to know beside the tasks: work that waits, jobs, requests, limits."""
     checked_out = repo.current_branch()
     waiting = []
-    if now.own_work or now.other_work:
+    if tasks.own_work or tasks.other_work:
         from runner.local.unlanded_work import waiting_sentence
 
-        works = [now.own_work] if now.own_work else []
-        works += now.other_work
+        works = [tasks.own_work] if tasks.own_work else []
+        works += tasks.other_work
         waiting = [waiting_sentence(each, checked_out) for each in works]
     branch = settings.branch or checked_out
-    if now.delivered is not None and now.delivered.is_here:
-        branch = now.delivered.branch
-    waiting += [_busy_sentence(name) for name in now.busy_branches]
+    if tasks.delivered is not None and tasks.delivered.is_here:
+        branch = tasks.delivered.branch
+    waiting += [_busy_sentence(name) for name in tasks.busy_branches]
     return [
         *waiting,
-        *_doubts(now.journal),
-        *_jobs(repo, now.views),
-        *_requests(now.journal, branch),
-        *_limits(now.journal),
+        *_doubts(tasks.journal),
+        *_jobs(repo, tasks.views),
+        *_requests(tasks.journal, branch),
+        *_limits(tasks.journal),
         *flaky_sentences(repo),
     ]
 
@@ -372,7 +377,9 @@ def _watch(
         return EXIT_INTERRUPTED
 
 
-def _draw(repo: Repository, settings: Settings, now: TasksNow, *, every: bool) -> None:
+def _draw(
+    repo: Repository, settings: Settings, tasks: TasksNow, *, every: bool
+) -> None:
     """Draw what fits on the screen; with `every`, all of it."""
     from runner.local.delivered import where_it_is
     from runner.ui.console import RunConsole
@@ -380,15 +387,15 @@ def _draw(repo: Repository, settings: Settings, now: TasksNow, *, every: bool) -
     from runner.ui.status_table import status_lines, status_screen
 
     console = RunConsole(environ=os.environ)
-    texts = [where_it_is(now.delivered)] if now.delivered else []
-    texts += _notices(repo, settings, now)
+    texts = [where_it_is(tasks.delivered)] if tasks.delivered else []
+    texts += _notices(repo, settings, tasks)
     notices = [Line.of(text) for text in texts]
     if every:
-        lines = status_lines(now.views, width=console.width)
+        lines = status_lines(tasks.views, width=console.width)
     else:
         # the cursor has a row of its own
         room = console.height - len(notices) - 1
-        lines = status_screen(now.views, console.width, room)
+        lines = status_screen(tasks.views, console.width, room)
     painted = [line.painted(console.colours, console.width) for line in lines]
     painted += [line.painted(console.colours) for line in notices]
     # In one piece, once all is read: no moment without a table.
@@ -436,7 +443,7 @@ def _jobs(repo: Repository, views: list[TaskView]) -> Iterator[str]:
 
 
 def _requests(journal: Journal, branch: str | None) -> Iterator[str]:
-    """What persons asked for and no run has taken yet."""
+    """What people have asked for and no run has taken yet."""
     requests = journal.requests.read()
     if not requests:
         return

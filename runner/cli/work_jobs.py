@@ -101,7 +101,7 @@ def task(
         reason = skip_reason(batch, entry, branch_checkout)
         if reason is not None:
             return skip_task(entry, reason, job_io)
-    # As SIGINT, which GitHub sends 7.5 s before SIGTERM: the agent ends at once.
+    # These end the agent at once too. GitHub sends SIGINT, and 7.5 s later SIGTERM.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     limit_agent(os.environ, job_io)
@@ -163,7 +163,7 @@ def earlier_results(
     batch = read_manifest(manifest, manifest_digest)
     github = GitHub(context.token, context.repository, context.api_url)
     repo = open_repository(repo_path)
-    refuse_seal = job_edges.seal_check(batch, context, job_io, asked=sealed)
+    refuse_seal = job_edges.seal_check(batch, context, job_io, sealed=sealed)
     return earlier_results_job(
         repo, batch, results, github, context, job_io, refuse_seal
     )
@@ -230,7 +230,7 @@ def verify(
             job_io,
             walls,
             refused,
-            job_edges.seal_check(batch, context, job_io, asked=sealed),
+            job_edges.seal_check(batch, context, job_io, sealed=sealed),
             events,
         )
 

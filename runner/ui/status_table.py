@@ -69,16 +69,20 @@ def status_screen(views: Sequence[TaskView], width: int, height: int) -> list[Li
     lines = status_lines(views, width=width, every=False)
     if len(lines) <= height:
         return lines
-    order = {state: place for place, state in enumerate(_FIRST)}
+    order = {state: position for position, state in enumerate(_FIRST)}
     shown = [view for view in views if view.state != "completed" or view.reason]
     shown.sort(key=lambda view: order.get(view.state, len(order)))
     lines = _rows(shown, width)
     room = max(1, height - 2)
     ends = _ends_of_rows(shown, width)
     fitting = sum(end <= room for end in ends)
-    kept = lines[: ends[fitting - 1] if fitting else room]
+    fitting_lines = lines[: ends[fitting - 1] if fitting else room]
     more = len(shown) - fitting
-    return [*kept, Line.of(Span(f"   … {more} more", "dim")), Line.of(tally(views))]
+    return [
+        *fitting_lines,
+        Line.of(Span(f"   … {more} more", "dim")),
+        Line.of(tally(views)),
+    ]
 
 
 def tally(views: Sequence[TaskView]) -> str:
