@@ -4,13 +4,11 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from runner import agents
 from runner.agents import process, prompt
@@ -25,7 +23,7 @@ from runner.agents.environment import (
 from runner.agents.outcome import question_failure
 from runner.agents.stream import Stream, StreamingAgent
 from runner.attempt import preparation, question, trusted_times, workspace
-from runner.attempt.context import AttemptContext
+from runner.attempt.context import Attempt, AttemptContext
 from runner.attempt.preparation import SetupCommand, run_setup
 from runner.attempt.slots import VARIABLE
 from runner.attempt.verification import VerifyCommand, run_verify
@@ -39,19 +37,7 @@ from runner.policy import rules
 from runner.policy.redaction import Secrets
 from runner.sandbox.walls import Walled
 
-# What only looks at an agent's work is imported where that is done: the first agent of a
-# run starts before.
-if TYPE_CHECKING:
-    from runner.attempt.capture import Capture
-    from runner.attempt.detours import Detours
-
-_MAX_LEFT_OUT = 5  # paths that a message names
-_MAX_KEPT_FACTOR = 4  # limits.size times this is the most that is kept beside a result
-# Seconds for each git command on what an agent left. A file that is too large is never
-# given to git, and the rest takes it a minute even in a checkout of a million files.
-_CAPTURE_SECONDS = 600.0
-# Seconds for the list of changed paths once a capture was stopped.
-_LIST_SECONDS = 5.0
+_MAX_MARKED = 5  # files that a message names
 
 
 class AttemptOutcome(NamedTuple):
@@ -63,18 +49,6 @@ class AttemptOutcome(NamedTuple):
     failure: Failure | None = None
     tree: str | None = None
     warnings: tuple[str, ...] = ()
-
-
-class _Attempt(NamedTuple):
-    """One attempt in its workspace; `folder` is its result folder."""
-
-    manifest: Manifest
-    entry: BatchEntry
-    record: result_folder.Attempt
-    workspace: Workspace
-    folder: Path
-    context: AttemptContext
-    secrets: Secrets
 
 
 def execute_attempt(
@@ -94,7 +68,7 @@ def execute_attempt(
     secrets |= Secrets.of(context.environ_for_setup, manifest.setup_env)
     secrets |= attempt_workspace.included.secrets
     limited = replace(attempt_workspace, limits=CaptureLimits(cancel=context.cancel))
-    attempt = _Attempt(manifest, entry, record, limited, folder, context, secrets)
+    attempt = Attempt(manifest, entry, record, limited, folder, context, secrets)
     try:
         outcome = _run(attempt)
     finally:
@@ -102,7 +76,7 @@ def execute_attempt(
     return _mask_outcome(outcome, secrets)
 
 
-def _run(attempt: _Attempt) -> AttemptOutcome:
+def _run(attempt: Attempt) -> AttemptOutcome:
     not_ready = _missing_requirements(attempt)
     if not_ready is not None:
         return AttemptOutcome(Usage(), not_ready)
@@ -129,7 +103,7 @@ def _run(attempt: _Attempt) -> AttemptOutcome:
     return outcome._replace(warnings=warnings)
 
 
-def _put_earlier_work(attempt: _Attempt) -> Start:
+def _put_earlier_work(attempt: Attempt) -> Start:
     """Put the task's earlier work into the checkout, if there is some."""
     entry = attempt.entry
     if entry.start is None:
@@ -141,7 +115,7 @@ def _put_earlier_work(attempt: _Attempt) -> Start:
     )
 
 
-def _run_from(attempt: _Attempt, start: Start) -> AttemptOutcome:
+def _run_from(attempt: Attempt, start: Start) -> AttemptOutcome:
     """Run the agent and judge its work; `start` is what it starts from."""
     attempt_folder = agents.AttemptFolder(
         attempt.workspace.folder, is_walled=attempt.context.walls.stand
@@ -175,7 +149,7 @@ def _run_from(attempt: _Attempt, start: Start) -> AttemptOutcome:
         outcome = outcome._replace(failure=failure)
     if process_outcome.log_error is None:
         return outcome
-    log = _file_name(attempt, result_folder.LOG)
+    log = attempt.file_name(result_folder.LOG)
     incomplete = f"{log} is not complete: {process_outcome.log_error}"
     return outcome._replace(warnings=(*outcome.warnings, incomplete))
 
@@ -197,7 +171,7 @@ def _write_prompt(attempt_folder: agents.AttemptFolder, text: str) -> None:
 
 
 def _with_question(
-    attempt: _Attempt, process_outcome: process.Outcome, verdict: agents.Verdict
+    attempt: Attempt, process_outcome: process.Outcome, verdict: agents.Verdict
 ) -> agents.Verdict:
     """The agent's verdict, with the question that it has left in the checkout."""
     text = question.take(attempt.workspace.checkout)
@@ -209,7 +183,7 @@ def _with_question(
 
 
 def _judge(
-    attempt: _Attempt,
+    attempt: Attempt,
     start: Start,
     process_outcome: process.Outcome,
     verdict: agents.Verdict,
@@ -224,7 +198,10 @@ def _judge(
         on_agent_exit()
     if verdict.failure is not None:
         return _keep_failed_work(attempt, verdict.failure, verdict.usage)
-    work = _capture(attempt)
+    # Late: the first agent of a run starts before it is needed.
+    from runner.attempt.captured_work import capture_work
+
+    work = capture_work(attempt)
     outcome = AttemptOutcome(verdict.usage, work.failure, work.tree, work.warnings)
     if work.failure is not None:
         return outcome
@@ -242,7 +219,7 @@ def _judge(
     return outcome._replace(failure=failure)
 
 
-def _left_markers(attempt: _Attempt, start: Start, tree: str | None) -> Failure | None:
+def _left_markers(attempt: Attempt, start: Start, tree: str | None) -> Failure | None:
     """The failure of a result in which the agent has left markers of a conflict."""
     if not start.marked or tree is None:
         return None
@@ -252,12 +229,12 @@ def _left_markers(attempt: _Attempt, start: Start, tree: str | None) -> Failure 
     marked = earlier_work.left_markers(attempt.workspace, tree, task_id)
     if not marked:
         return None
-    where = some_of(marked[:_MAX_LEFT_OUT], len(marked))
-    message = f"conflict markers are left in {where}"
+    files = some_of(marked[:_MAX_MARKED], len(marked))
+    message = f"conflict markers are left in {files}"
     return Failure(kind=FailureKind.CONFLICT, message=message)
 
 
-def _missing_requirements(attempt: _Attempt) -> Failure | None:
+def _missing_requirements(attempt: Attempt) -> Failure | None:
     """Return why the agent cannot start here, or None.
 
     On Actions this is the first step on the machine that runs the agent. Locally the
@@ -279,7 +256,7 @@ def _missing_requirements(attempt: _Attempt) -> Failure | None:
     )
 
 
-def _set_up(attempt: _Attempt, setup: SetupCommand) -> Failure | None:
+def _set_up(attempt: Attempt, setup: SetupCommand) -> Failure | None:
     """Prepare the checkout for the agent. Returns why that failed, or None."""
     return run_setup(
         setup,
@@ -295,7 +272,7 @@ def _set_up(attempt: _Attempt, setup: SetupCommand) -> Failure | None:
 
 
 def _run_agent(
-    attempt: _Attempt, attempt_folder: agents.AttemptFolder
+    attempt: Attempt, attempt_folder: agents.AttemptFolder
 ) -> tuple[process.Outcome, Walled]:
     """Run the agent in the checkout until it exits or is ended."""
     entry, context = attempt.entry, attempt.context
@@ -350,7 +327,7 @@ def _stream_of(agent: agents.Agent, context: AttemptContext) -> Stream | None:
 
 
 def _contract_variables(
-    attempt: _Attempt, attempt_folder: agents.AttemptFolder
+    attempt: Attempt, attempt_folder: agents.AttemptFolder
 ) -> dict[str, str]:
     """The variables that every agent gets (the agent contract)."""
     return {
@@ -364,12 +341,14 @@ def _contract_variables(
 
 
 def _keep_failed_work(
-    attempt: _Attempt, failure: Failure, usage: Usage
+    attempt: Attempt, failure: Failure, usage: Usage
 ) -> AttemptOutcome:
     """The outcome of a failed agent, with its work if git can capture it."""
+    from runner.attempt.captured_work import capture_work
+
     # the agent may have deleted its checkout; its own failure says more
     with suppress(GitFailed):
-        work = _capture(attempt)
+        work = capture_work(attempt)
         if work.holds_secret:
             return AttemptOutcome(usage, work.failure, work.tree, work.warnings)
         warnings = work.warnings
@@ -379,181 +358,7 @@ def _keep_failed_work(
     return AttemptOutcome(usage, failure)
 
 
-class _Work(NamedTuple):
-    """The captured work: its tree, None if it equals the base's, and why it may not be
-    merged.
-    """
-
-    tree: str | None
-    failure: Failure | None = None
-    warnings: tuple[str, ...] = ()
-    holds_secret: bool = False
-
-
-def _capture(attempt: _Attempt) -> _Work:
-    """Capture the agent's work and write its pack. What git cannot take is kept in an
-    archive.
-
-    Work with a secret is not packed: the result folder is uploaded. GitFailed if the
-    checkout is gone.
-    """
-    from runner.attempt import sizes
-
-    limits = attempt.workspace.limits
-    limits = limits._replace(
-        timeout=_CAPTURE_SECONDS,
-        max_bytes=sizes.FACTOR * attempt.manifest.limits.size,
-    )
-    attempt = attempt._replace(workspace=replace(attempt.workspace, limits=limits))
-    try:
-        return _captured_work(attempt)
-    except GitFailed as error:
-        if not workspace.is_there(attempt.workspace.checkout):
-            raise
-        kept = _archive(attempt, _changed_paths(attempt))
-        message = f"git cannot capture the checkout: {error.stderr}; {kept}"
-        kind = FailureKind.ENVIRONMENT
-        if limits.cancel is not None and limits.cancel.is_set():
-            kind = FailureKind.INTERRUPTED
-        return _Work(None, Failure(kind=kind, message=message))
-
-
-def _changed_paths(attempt: _Attempt) -> list[str]:
-    """The paths to keep if git cannot capture the checkout; `.` is all of it."""
-    from runner.attempt import capture
-
-    try:
-        changed = capture.changed_paths(attempt.workspace, _LIST_SECONDS)
-    except GitFailed:
-        return ["."]
-    checkout = attempt.workspace.checkout
-    included = attempt.workspace.included
-    own = [path for path in changed if not included.covers(path)]
-    return [path for path in own if os.path.lexists(checkout / path)]
-
-
-def _captured_work(attempt: _Attempt) -> _Work:
-    from runner.attempt import capture, detours
-
-    attempt_workspace = attempt.workspace
-    # git looks for secrets, and for the markers that a retry may have left
-    is_read = bool(attempt.secrets) or attempt.entry.start is not None
-    captured = capture.capture(attempt_workspace, is_read=is_read)
-    warnings, failure = _left_out(attempt, captured)
-    tree = captured.tree
-    max_bytes = _MAX_KEPT_FACTOR * attempt.manifest.limits.size
-    outside = detours.find(attempt_workspace, tree, max_bytes)
-    sentences = _keep_detours(attempt, outside)
-    if outside.result is not None:
-        tree = capture.without_included(attempt_workspace, outside.result.tree)
-        warnings += (f"the result is the agent's {outside.result.name}",)
-        if attempt.entry.verify is not None and tree is not None:
-            workspace.check_out(attempt_workspace, tree)
-    elif tree is None and (outside.others or outside.problems):
-        message = f"the checkout has no changes, but {sentences}"
-        failure = failure or Failure(kind=FailureKind.NO_CHANGE, message=message)
-        sentences = ""
-    if sentences:
-        warnings += (sentences,)
-    if tree is None:
-        return _Work(None, failure, warnings)
-    leak = workspace.first_secret(attempt_workspace, tree, attempt.secrets)
-    if leak is not None:
-        path, name = leak
-        leaked = rules.leaked_secret(path, name)
-        return _Work(None, leaked, warnings, holds_secret=True)
-    new_objects = captured.new_objects if tree == captured.tree else None
-    pack = attempt.folder / result_folder.PACK
-    workspace.write_pack(attempt_workspace, tree, pack, new_objects)
-    return _Work(tree, failure, warnings)
-
-
-def _keep_detours(attempt: _Attempt, outside: Detours) -> str:
-    """Keep the work outside of the result in a bundle, and say what and where; "" if
-    there is none.
-    """
-    sentences = list(outside.problems)
-    kept = []
-    for tip in outside.others:
-        if workspace.first_secret(attempt.workspace, tip.tree, attempt.secrets):
-            sentences.append(f"{tip.name} holds a secret and is not kept")
-        else:
-            kept.append(tip)
-    if kept:
-        from runner.attempt.detours import write_bundle
-
-        names = ", ".join(tip.name for tip in kept)
-        bundle = attempt.folder / result_folder.BUNDLE
-        try:
-            write_bundle(attempt.workspace, kept, bundle)
-        except (GitFailed, OSError) as error:
-            sentences.append(f"{names} cannot be kept: {error}")
-        else:
-            where = _file_name(attempt, result_folder.BUNDLE)
-            sentences.append(f"work outside of it is kept in {where}: {names}")
-    return "; ".join(sentences)
-
-
-def _left_out(
-    attempt: _Attempt, captured: Capture
-) -> tuple[tuple[str, ...], Failure | None]:
-    """Keep what git could not take in an archive.
-
-    Returns warnings that name it, and a failure unless the rest may land alone.
-    """
-    left_out = captured.left_out
-    if not left_out:
-        return (), None
-    kept = _archive(attempt, [each.path for each in left_out])
-    named = [str(each) for each in left_out[:_MAX_LEFT_OUT]]
-    if len(left_out) > len(named):
-        named.append(f"and {len(left_out) - len(named)} more")
-    text = f"{'; '.join(named)}; {kept}"
-    if captured.tree is not None and all(each.harmless for each in left_out):
-        return (f"left out: {text}",), None
-    is_known = all(each.is_known for each in left_out)
-    kind = FailureKind.POLICY if is_known else FailureKind.ENVIRONMENT
-    return (), Failure(kind=kind, message=f"this cannot land: {text}")
-
-
-def _archive(attempt: _Attempt, paths: Sequence[str]) -> str:
-    """Keep these paths of the checkout, and say where."""
-    # Late: few attempts leave what git cannot take.
-    from runner.attempt import archive, sizes
-
-    archived = archive.archive(
-        attempt.workspace.checkout,
-        paths,
-        attempt.folder / result_folder.ARCHIVE,
-        attempt.secrets,
-        # all that a stopped capture would have taken
-        sizes.FACTOR * attempt.manifest.limits.size,
-    )
-    missing = archived.missing[:_MAX_LEFT_OUT]
-    if len(archived.missing) > len(missing):
-        missing.append(f"{len(archived.missing) - len(missing)} more")
-    lost = f"not kept: {', '.join(missing)}"
-    if not archived.files:
-        return lost if missing else "there is no file in it to keep"
-    where = f"kept in {_file_name(attempt, result_folder.ARCHIVE)}"
-    return f"{where} ({lost})" if missing else where
-
-
-def _file_name(attempt: _Attempt, name: str) -> str:
-    """Where a person finds this file of the result folder."""
-    if attempt.context.job is None:
-        return str(attempt.folder / name)
-    entry = attempt.entry
-    artifact = result_folder.artifact_name(
-        attempt.manifest.batch,
-        entry.folder,
-        entry.attempt,
-        attempt.context.run_attempt,
-    )
-    return f"{name} of the artifact {artifact}"
-
-
-def _verify_task(attempt: _Attempt) -> Failure | None:
+def _verify_task(attempt: Attempt) -> Failure | None:
     """Run the task's own verify command, if it has one."""
     entry = attempt.entry
     if entry.verify is None:

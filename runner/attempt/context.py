@@ -5,11 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
 
 from runner.agents.stream import UsageSoFar
 from runner.attempt.slots import Slots
 from runner.attempt.workspace import Workspace
+from runner.core import result_folder
 from runner.core.events import Phase
+from runner.core.manifest import BatchEntry, Manifest
 from runner.core.result import Failure
 from runner.core.result_folder import KeepFiles, keeps_no_files
 from runner.policy.redaction import NONE, Secrets
@@ -90,3 +94,27 @@ class AttemptContext:
     @property
     def environ_for_setup(self) -> Mapping[str, str]:
         return self.environ if self.setup_environ is None else self.setup_environ
+
+
+class Attempt(NamedTuple):
+    """One attempt in its workspace; `folder` is its result folder."""
+
+    manifest: Manifest
+    entry: BatchEntry
+    record: result_folder.Attempt
+    workspace: Workspace
+    folder: Path
+    context: AttemptContext
+    secrets: Secrets
+
+    def file_name(self, name: str) -> str:
+        """Where a person finds this file of the result folder."""
+        if self.context.job is None:
+            return str(self.folder / name)
+        artifact = result_folder.artifact_name(
+            self.manifest.batch,
+            self.entry.folder,
+            self.entry.attempt,
+            self.context.run_attempt,
+        )
+        return f"{name} of the artifact {artifact}"
