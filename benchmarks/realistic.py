@@ -4,7 +4,7 @@ verify, beside what nobody can leave out.
 The bound of a round is the best schedule of jobs that each take the job, a plain
 `git worktree add` and the set-up, and one verify at the end. The three are measured
 alone in the same round. Fanin runs with fresh workspaces, which is the default, and with
-pooled ones.
+pooled ones, but for the jobs of 20 s.
 
 With `--small`, the cases with jobs of 2 s are measured once, without the peers: 10 to 20
 minutes. `python -m benchmarks.realistic [CASE…] [--rounds N]` measures some of the cases,
@@ -83,6 +83,11 @@ class Case:
     @property
     def name(self) -> str:
         return f"{self.graph}-{self.slots}-{self.seconds:g}"
+
+    @property
+    def workspaces(self) -> Sequence[str]:
+        """Those that it is measured with. Beside long jobs they make little difference."""
+        return WORKSPACES[:1] if self.seconds >= LONG else WORKSPACES
 
     def jobs(self, more: float = 0.0) -> Graph:
         """The jobs, each of which takes so many more seconds."""
@@ -239,7 +244,7 @@ def _raced(
     project: Project, cases: Sequence[Case], rounds: int
 ) -> tuple[Report, Alone]:
     """The cases in turns, each with its bound of the same round, and that of the last."""
-    contests = [(case, workspace) for case in cases for workspace in WORKSPACES]
+    contests = [(case, each) for case in cases for each in case.workspaces]
     found: dict[tuple[Case, str], list[tuple[float, float]]] = {
         contest: [] for contest in contests
     }

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.graphs import lower_bound
 from benchmarks.harness import Effort, WrongOutput
-from benchmarks.realistic import Alone, Case, Project, measure
+from benchmarks.realistic import CASES, Alone, Case, Project, measure
 
 
 def test_realistic_work_is_measured_beside_its_bound_and_a_peer(tmp_path: Path) -> None:
@@ -36,3 +36,9 @@ def test_a_run_that_left_something_out_does_not_count(tmp_path: Path) -> None:
     project = Project(tmp_path, files=3, seconds=0)
     with pytest.raises(WrongOutput):
         project._check(Case("a", 3, 1).jobs())
+
+
+def test_long_jobs_are_measured_with_fresh_workspaces_only() -> None:
+    """That keeps the whole part below an hour."""
+    found = {case.seconds: tuple(case.workspaces) for case in CASES}
+    assert found == {2: ("fresh", "pooled"), 20: ("fresh",)}
