@@ -1,7 +1,7 @@
 """The calls to GitHub's REST API, one method per operation.
 
-PyGithub is slow to import, so task jobs must not import this. Every request and answer
-is checked against GitHub's own description in tests/contract.
+PyGithub is slow to import, which `session` does with the first call. Task jobs are
+without it. Every request and answer is checked against GitHub's own description in tests/contract.
 """
 
 from __future__ import annotations
@@ -13,10 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
-
-from github.IssueComment import IssueComment
 
 from runner.core.errors import FaninError
 from runner.github_api.errors import (
@@ -34,6 +32,9 @@ from runner.github_api.errors import (
     not_verified,
 )
 from runner.github_api.pulls import PullRequests, truncated
+
+if TYPE_CHECKING:
+    from github.IssueComment import IssueComment
 
 INPUTS_LIMIT = 25  # of a workflow_dispatch, by GitHub's description
 PAYLOAD_LIMIT = 65_535  # characters of all its inputs together

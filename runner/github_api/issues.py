@@ -9,10 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cached_property, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
-
-from github.IssueComment import IssueComment
 
 from runner.core.errors import UsageProblem
 from runner.github_api.client import GitHub
@@ -27,6 +25,9 @@ from runner.github_api.issue_types import (
     Issue,
 )
 from runner.github_api.pulls import truncated
+
+if TYPE_CHECKING:
+    from github.IssueComment import IssueComment
 
 READ, WRITE = "issues: read", "issues: write"
 

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote, urlsplit
-
-from github.PullRequest import PullRequest
 
 from runner.core.errors import FaninError
 from runner.github_api.errors import (
@@ -21,6 +19,9 @@ from runner.github_api.errors import (
     MissingPermission,
 )
 from runner.github_api.session import ApiSession
+
+if TYPE_CHECKING:
+    from github.PullRequest import PullRequest
 
 BODY_LIMIT = 65_536  # characters of a comment or a pull request's description
 TITLE_LIMIT = 256  # characters

@@ -10,12 +10,9 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from itertools import count
-from typing import Any, TypeVar
-
-import requests
-from github import Auth, Github, GithubException
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from runner.core.errors import FaninError, UsageProblem
 from runner.github_api.errors import (
@@ -28,6 +25,10 @@ from runner.github_api.errors import (
     refusal,
     status_of,
 )
+
+if TYPE_CHECKING:
+    from github import Github, GithubException
+    from github.Repository import Repository
 
 DEFAULT_API_URL = "https://api.github.com"
 
@@ -77,10 +78,19 @@ class ApiSession:
         self._retry = retry or Retry()
         self._waited_seconds = 0.0
         self._api_url = api_url.rstrip("/")
-        self._github = Github(
-            auth=Auth.Token(token),
+        self._token, self._timeout = token, timeout
+        self._root = f"/repos/{repository}"
+
+    @cached_property
+    def _github(self) -> Github:
+        # Not at the top: PyGithub is a third of what a job imports, and
+        # many jobs ask nothing of GitHub.
+        from github import Auth, Github
+
+        return Github(
+            auth=Auth.Token(self._token),
             base_url=self._api_url,
-            timeout=max(1, int(timeout)),
+            timeout=max(1, int(self._timeout)),
             user_agent="fanin",
             per_page=100,
             retry=None,
@@ -88,12 +98,15 @@ class ApiSession:
             seconds_between_requests=None,
             seconds_between_writes=None,
         )
-        self._repo = self._github.get_repo(repository)
-        self._root = f"/repos/{repository}"
+
+    @cached_property
+    def _repo(self) -> Repository:
+        return self._github.get_repo(self.repository)
 
     def close(self) -> None:
         """Close the connections."""
-        self._github.close()
+        if "_github" in vars(self):
+            self._github.close()
 
     def _send(
         self,
@@ -137,6 +150,9 @@ class ApiSession:
 
         A rate-limited request had no effect, so it is always safe to send again.
         """
+        import requests
+        from github import GithubException
+
         rate_limits = failures = 0
         while True:
             try:

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import base64
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -1420,3 +1422,15 @@ def test_an_invalid_token_or_repository_is_refused_at_once(
 ) -> None:
     with pytest.raises(UsageProblem, match=match):
         GitHub(token, repository)
+
+
+def test_pygithub_is_imported_when_something_is_asked_of_github() -> None:
+    program = (
+        "import sys; from runner.github_api.client import GitHub\n"
+        "from runner.github_api.comments import CommentApi\n"
+        "from runner.github_api.issues import IssueApi\n"
+        "github = GitHub('token', 'o/r')\n"
+        "github.close()\n"
+        "assert not {'github', 'requests'} & {*sys.modules}\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
