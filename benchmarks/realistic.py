@@ -214,7 +214,10 @@ def _repository(root: Path, files: int, seconds: float) -> str:
     (root / "work").mkdir()
     (root / "work" / "start").write_text("start\n")
     run(["git", "init", "-q", "-b", "main"], root)
+    # git commit would pack so many files in the background, beside what is measured.
+    run(["git", "config", "gc.auto", "0"], root)
     _commit(root, "files")
+    run(["git", "repack", "-adq"], root)
     return run(["git", "rev-parse", "HEAD"], root).decode().strip()
 
 
