@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from runner.core.errors import GitFailed
 from runner.core.folders import remove_folder
-from runner.repo.command import AUTHOR
+from runner.repo.environment import AUTHOR
 from runner.repo.origin import Origin, alternates, quoted_path
 
 _SHALLOW, _EXCLUDES = "shallow", "info/exclude"

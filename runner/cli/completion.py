@@ -111,7 +111,8 @@ def _native_tasks(folder: str, flags: Flags) -> list[tuple[str, str]] | None:
     """
     from pathlib import Path
 
-    from runner.repo.command import Git, repository_environment
+    from runner.repo.command import Git
+    from runner.repo.environment import repository_environment
 
     git = Git(Path(folder), repository_environment(os.environ))
     root = git.run(["rev-parse", "--show-toplevel"])

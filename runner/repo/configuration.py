@@ -7,7 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from runner.repo.command import AUTHOR, Git
+from runner.repo.command import Git
+from runner.repo.environment import AUTHOR
 
 
 class Committer(NamedTuple):

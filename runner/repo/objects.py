@@ -17,7 +17,7 @@ from pathlib import Path
 
 from runner.core.errors import GitFailed
 from runner.policy.paths import refused_by_git
-from runner.repo.command import AUTHOR
+from runner.repo.environment import AUTHOR
 
 Entry = tuple[str, str]  # mode and object id
 Entries = dict[bytes, Entry]  # name → what a tree has there

@@ -15,13 +15,10 @@ from runner.core import durable
 from runner.core.patterns import lazy_pattern
 from runner.repo.answer_cache import AnswerCache, is_full_id
 from runner.repo.batch_process import ObjectReader, RefUpdater
-from runner.repo.command import (
-    Git,
-    repository_config,
-    repository_environment,
-)
+from runner.repo.command import Git
 from runner.repo.configuration import Configuration
 from runner.repo.discovery import discover
+from runner.repo.environment import repository_config, repository_environment
 from runner.repo.object_database import WritableDatabase, folders_of
 from runner.repo.objects import Objects, commit_links, read_only, stored_in
 from runner.repo.own_packs import OwnPacks

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from runner.repo.command import git_environment
+from runner.repo.environment import git_environment
 
 
 @dataclass

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from runner.repo.command import Completed, Git, repository_environment
+from runner.repo.command import Completed, Git
 from runner.repo.configuration import Configuration
+from runner.repo.environment import repository_environment
 
 
 @pytest.fixture

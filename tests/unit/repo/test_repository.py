@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from runner.repo.command import AUTHOR, Completed, Git, isolated_git
+from runner.repo.command import Completed, Git, isolated_git
 from runner.repo.configuration import Configuration
+from runner.repo.environment import AUTHOR
 from runner.repo.repository import Repository
 
 NAME = "a" * 200
