@@ -254,8 +254,9 @@ class Task(TaskFields):
     - `context`: documents for the prompt, the most important first.
     - `blocker`: what in the plan keeps the task from running and is no task, such as
       `line 5`, or "".
-    - `open_before`: ids of open tasks that it waits for beside `depends_on`, because a
-      task between them was ticked out of order.
+    - `open_before`: ids that it waits for beside `depends_on`, because of the order and
+      the marks of the tasks: a task between them was ticked out of order, or is passed
+      over once it is in review.
 
     None of these is part of the task's digest: the plan's marks change during a run.
     """

@@ -54,7 +54,7 @@ def _notes(plan: Plan, refused: Sequence[Task], never: Sequence[str]) -> list[st
     dependents: Counter[str] = Counter()
     if refused:
         for task in plan.tasks:
-            dependents.update(task.depends_on)
+            dependents.update(task.waits_for)
     notes = []
     for task in refused:
         files = [glob.strip("/") for glob in task.files or ()]

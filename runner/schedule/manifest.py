@@ -155,7 +155,7 @@ def _brought(
     A leg of the matrix has a shallow checkout, without the history that shows it.
     """
     brought = []
-    for task_id in task.depends_on:
+    for task_id in task.waits_for:
         dependency = plan.task(task_id)
         if dependency is None:
             continue

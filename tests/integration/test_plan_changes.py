@@ -247,3 +247,33 @@ def drain(terminal: int) -> None:
     with contextlib.suppress(OSError):
         while os.read(terminal, 4096):
             pass
+
+
+@pytest.mark.parametrize("schedule", ["batch", "rolling"])
+def test_a_commit_during_a_run_refuses_no_story_behind_one_in_review(
+    project: Project, schedule: str
+) -> None:
+    stories = [f"1-{number}-story" for number in range(1, 7)]
+    lines = [f"  {story}: ready-for-dev\n" for story in stories]
+    project.write("sprint-status.yaml", "development_status:\n" + "".join(lines))
+    for story in stories:
+        project.write(f"{story}.md", "# Story\n\n## Story\n\nDo it.\n")
+    commit = f"git -C {project.root} commit -q --allow-empty -m 'by a person'"
+    script = (
+        f"echo $FANIN_TASK >>{project.root}/../tries; echo >$FANIN_TASK; "
+        f"case $FANIN_TASK in 1-4-*) {commit} ;; esac"
+    )
+    settings = {
+        "plan": {"path": "sprint-status.yaml", "source": "bmad"},
+        "agent": {"command": ["sh", "-c", script]},
+        "sandbox": "off",
+        "schedule": schedule,
+        "parallel": True,
+        "max_concurrent": 2,
+    }
+    project.write("fanin.yml", json.dumps(settings))
+    project.commit("plan")
+    project.run()
+    assert (project.root.parent / "tries").read_text().split() == stories
+    assert "by a person" in project.subjects()
+    assert set(project.states().values()) == {"completed"}

@@ -17,7 +17,7 @@ import yaml
 
 from runner.core import yaml_document
 from runner.core.errors import InvalidInput, Problem
-from runner.core.task import Plan, Reference, Status
+from runner.core.task import Plan, Reference, Status, Task
 from runner.core.yaml_document import YamlDocument
 from runner.plan.formats.base import Mark, Marker, Options, Tree
 from runner.plan.formats.diagnostics import (
@@ -127,9 +127,14 @@ class Bmad:
         from runner.plan.formats.box_order import one_by_one, wait_in_order
 
         waits = wait_in_order(one_by_one(ids), done)
-        tasks = []
+        tasks: list[Task | None] = []
+        unread_ids: set[str] = set()
         for story in stories:
             word = words[story.key]
+            before = (
+                *waits.depends_on.get(story.key, ()),
+                *waits.open_before.get(story.key, ()),
+            )
             title, prompt = _text(story, tree)
             reason = normalize(story.value.value)
             if diagnostics.is_left_out(story.key):
@@ -140,14 +145,20 @@ class Bmad:
                 task_id=story.key,
                 title=title,
                 prompt=prompt,
-                depends_on=waits.depends_on.get(story.key, ()),
+                # what waits for an id that cannot be read is left out as well
+                depends_on=[each for each in before if each in unread_ids],
                 status=word,
                 skip_reason=reason,
                 context=_context(story, file),
             )
-            open_before = waits.open_before.get(story.key, ())
-            if task is not None and open_before:
-                task = task.model_copy(update={"open_before": tuple(open_before)})
+            if task is None:
+                unread_ids.add(story.key)
+            else:
+                # Not in `depends_on`, which is part of what a story is: one that moves to
+                # `review` would change those behind it, and their results would be
+                # refused.
+                known = tuple(each for each in before if each not in unread_ids)
+                task = task.model_copy(update={"open_before": known})
             tasks.append(task)
         plan = diagnostics.build_plan(self.name, only_tasks(tasks))
         return plan._replace(own_files=(file,))

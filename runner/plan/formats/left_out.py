@@ -190,7 +190,7 @@ def _notes_of_dependents(plan: Plan) -> Iterator[str]:
     for task in plan.tasks:
         if task.skipped or task.source_status is Status.COMPLETED:
             continue
-        for dependency in task.depends_on:
+        for dependency in task.waits_for:
             dependents.setdefault(dependency, []).append(task.id)
     for task in plan.tasks:
         if task.skipped and task.id in dependents:

@@ -53,6 +53,12 @@ def test_a_task_on_protected_files_is_skipped_with_a_note_that_can_be_followed()
     assert allowed.notes == ()
 
 
+def test_the_note_counts_what_waits_because_of_the_order() -> None:
+    later = task("B").model_copy(update={"open_before": ("A",)})
+    checked = applied(plan(task("A", files=("CLAUDE.md",)), later))
+    assert "1 task waits for it" in checked.notes[0]
+
+
 def test_nothing_opens_the_plan_itself() -> None:
     original = spec_kit(f"Tick boxes in {TASKS_MD}")
     settings = {"plan": "specs/001-x", "tasks": {"T001": {"allow": [TASKS_MD]}}}

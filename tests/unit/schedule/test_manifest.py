@@ -64,6 +64,15 @@ def test_an_entry_has_the_tasks_text_the_next_attempt_and_the_last_error() -> No
     assert (built.commit_strategy, built.protected) == ("individual", ("x",))
 
 
+@pytest.mark.parametrize("waits", ["depends_on", "open_before"])
+def test_an_entry_has_what_the_tasks_before_it_have_made(waits: str) -> None:
+    tasks = [task("A"), task("B").model_copy(update={waits: ("A",)})]
+    done = Record(status=Status.COMPLETED, summary="made it", changed=("a.py",))
+    built = _build(tasks, Progress("plans/one.yml", {"A": done}))
+    [brought] = built.entries[1].brought
+    assert (brought.id, brought.summary, brought.changed) == ("A", "made it", ("a.py",))
+
+
 @pytest.mark.parametrize(
     ("setting", "own", "goes_on"),
     [

@@ -70,7 +70,7 @@ def test_the_first_story_that_is_ready_or_begun_is_next() -> None:
         "1-1-basket", "1-2-total", "1-3-pay", "1-4-refuse", "2-1-receipt", "2-2-mail",
     ]  # fmt: skip
     assert _ready(plan) == ["1-3-pay"]
-    assert plan.task("1-4-refuse").depends_on == ("1-3-pay",)  # type: ignore[union-attr]
+    assert plan.task("1-4-refuse").waits_for == ("1-3-pay",)  # type: ignore[union-attr]
     assert _ready(_plan(options={"order": "none"})) == ["1-3-pay", "1-4-refuse"]
     skipped = {task.id: task.skip_reason for task in plan.tasks if task.skipped}
     assert skipped == {
@@ -89,6 +89,18 @@ def test_a_story_that_is_ready_without_its_file_is_left_out() -> None:
     (left_out,) = _plan().left_out
     assert left_out.task_id == "2-2-mail"
     assert str(left_out.problem).startswith(f"{SPRINT}:14: 2-2-mail: there is no file")
+
+
+def test_what_waits_for_a_story_that_cannot_be_read_is_named() -> None:
+    text = STATUS.replace("1-3-pay: ready-for-dev", "1-3-pay: reddy")
+    plan = load(SPRINT, {**FILES, SPRINT: text})
+    assert _ready(plan) == []
+    assert "1-3-pay is skipped (left out, see fanin check), so these cannot run: " in (
+        "\n".join(plan.notes)
+    )
+    odd = f"1-3-{'x' * 300}"
+    plan = load(SPRINT, {**FILES, SPRINT: STATUS.replace("1-3-pay", odd)})
+    assert _ready(plan) == []
 
 
 def test_the_prompt_is_what_the_story_asks_and_the_context_its_file() -> None:
@@ -129,6 +141,18 @@ def test_the_digest_stays_when_a_story_moves_or_its_agent_keeps_its_record() -> 
     assert before is not None
     assert after is not None
     assert before.request_digest == after.request_digest
+
+
+def test_no_story_becomes_another_when_one_before_it_moves() -> None:
+    before = _plan().task("1-4-refuse")
+    for word in ("review", "done", "backlog"):
+        text = STATUS.replace("1-3-pay: ready-for-dev", f"1-3-pay: {word}")
+        plan = load(SPRINT, {**FILES, SPRINT: text})
+        after = plan.task("1-4-refuse")
+        assert before is not None
+        assert after is not None
+        assert before.digest == after.digest
+        assert _ready(plan) == ["1-4-refuse"]
 
 
 def test_epics_and_retrospectives_are_no_tasks_and_odd_entries_are_noted() -> None:
