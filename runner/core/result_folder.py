@@ -212,6 +212,8 @@ class Checks(NamedTuple):
     named by a number alone is read only in a batch of one task: the name of an artifact
     is its job's, that of a folder inside may be an agent's. An entry that `was_written`
     and has no result has lost it; `lost` says what became of the others that started.
+    With `logs_tell_starts`, one without a result and without a log has not started its
+    agent: the log is opened first, and only agents on this machine could remove it.
     """
 
     refuse: RefuseBytes = _refuse_nothing
@@ -219,6 +221,7 @@ class Checks(NamedTuple):
     are_artifacts: bool = False
     was_written: Callable[[BatchEntry], bool] = _knows_none
     lost: str = "the attempt started but left no result"
+    logs_tell_starts: bool = False
 
 
 NO_CHECKS = Checks()
@@ -266,15 +269,18 @@ class _Reader(NamedTuple):
         if not readings and self.checks.was_written(entry):
             return self._without_result(entry)
         if not readings:
-            failure = Failure(
-                kind=FailureKind.NO_RESULT, message="the attempt never started"
-            )
-            return Reading(entry, None, failure, started=False)
+            return _never_started(entry)
         return max(readings, key=_precedence)
 
     @property
     def _reads_numbers(self) -> bool:
         return not self.checks.are_artifacts or len(self.manifest.entries) == 1
+
+    def _has_no_agent(self, folder: Path, entry: BatchEntry) -> bool:
+        """Whether an attempt without a result ended before its agent started."""
+        if not self.checks.logs_tell_starts or self.checks.was_written(entry):
+            return False
+        return not os.path.lexists(folder / LOG)
 
     def _without_result(self, entry: BatchEntry) -> Reading:
         """The failure of an attempt that started and has no result."""
@@ -291,6 +297,8 @@ class _Reader(NamedTuple):
         if folder.is_symlink() or not folder.is_dir():
             return _corrupt(entry, "the result folder is a link or a file")
         data = _read_file(folder / RESULT)
+        if data is None and self._has_no_agent(folder, entry):
+            return _never_started(entry)
         if data is None:
             return self._without_result(entry)
         if isinstance(data, str):
@@ -430,6 +438,11 @@ def _without_escapes(data: bytes) -> bytes:
     except (ValueError, RecursionError):
         return b""
     return text.encode("utf-8", "surrogatepass")
+
+
+def _never_started(entry: BatchEntry) -> Reading:
+    failure = Failure(kind=FailureKind.NO_RESULT, message="the attempt never started")
+    return Reading(entry, None, failure, started=False)
 
 
 def _corrupt(entry: BatchEntry, message: str) -> Reading:

@@ -39,4 +39,5 @@ class ResultSeals:
             was_written=lambda entry: (batch, entry.folder) in self._seals,
             # Whatever else ends an attempt, fanin writes its result.
             lost="fanin was killed while the attempt ran",
+            logs_tell_starts=True,
         )

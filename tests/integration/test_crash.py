@@ -169,6 +169,31 @@ def test_kill_9_then_a_new_run_lands_what_had_finished_without_running_it_again(
 
 
 @pytest.mark.parametrize("schedule", ["batch", "rolling"])
+@pytest.mark.parametrize("phase", ["setup", "verify of the base"])
+def test_a_kill_before_the_agent_starts_costs_no_attempt(
+    project: Project, tmp_path: Path, schedule: str, phase: str
+) -> None:
+    waiting = tmp_path / "waiting"
+    command = f"[ -e {waiting} ] || {{ touch {waiting}; sleep 60; }}"
+    settings = {"setup" if phase == "setup" else "verify": command}
+    project.plan(
+        [{"id": "A", "do": ["write a: a"]}],
+        schedule=schedule,
+        sandbox="off",
+        verify_base="check",
+        **settings,
+    )
+    child = start(project)
+    runs = project.root / ".git/fanin/runs"
+    wait_until(lambda: waiting.exists() and any(runs.glob("*/1/*/attempt.json")))
+    child.kill()
+    end(child)
+    project.run()
+    assert project.states() == {"A": "completed"}
+    assert project.records()["A"]["attempts"] == 1
+
+
+@pytest.mark.parametrize("schedule", ["batch", "rolling"])
 @pytest.mark.parametrize("damage", ["empty", "gone"])
 def test_what_a_power_failure_took_of_results_comes_back_from_the_journal(
     project: Project,
