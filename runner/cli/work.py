@@ -81,8 +81,13 @@ def log(
             snapshot.tasks_named([task_id])
         raise _no_log(repo, snapshot, task_id, attempt, attempts)
     if follow:
-        return _follow(path, history, chosen, raw=raw)
-    _print_log(path, raw=raw)
+        exit_code = _follow(path, history, chosen, raw=raw)
+        if exit_code is not None:
+            return exit_code
+        # It has ended meanwhile, and its events say why it has no log.
+        attempts = _history(repo, settings).attempts(task_id)
+        chosen = chosen_attempt(attempts, chosen.attempt) or chosen
+    _print_log(path, chosen, raw=raw)
     return EXIT_DONE
 
 
@@ -158,20 +163,54 @@ def _no_log(
     )
 
 
-def _print_log(path: Path, *, raw: bool) -> None:
+def _print_log(path: Path, attempt: AttemptView | None = None, *, raw: bool) -> None:
     from runner.core.regular_file import open_regular
 
     stream = open_regular(path)
     if stream is None:
-        raise UsageProblem(f"there is no log at {path}", "it may have been deleted")
+        raise _missing_log(path, attempt)
     writer = _LogWriter(raw=raw)
     with stream:
         writer.copy(stream)
     writer.finish()
 
 
-def _follow(path: Path, history: RunHistory, attempt: AttemptView, *, raw: bool) -> int:
-    """Print the log until the attempt ends, also if it is not there yet."""
+def _missing_log(path: Path, attempt: AttemptView | None) -> UsageProblem:
+    """The error that says why there is no log. It is made when the agent starts."""
+    from runner.core.run_view import AttemptState
+
+    if attempt is None:
+        return UsageProblem(
+            f"there is no log at {path}", "its agent did not start, or it was deleted"
+        )
+    which = f"attempt {attempt.attempt} of {attempt.task}"
+    if attempt.failure is not None:
+        from runner.core.message_text import one_line
+
+        reason = one_line(attempt.failure.message.partition("\n")[0])
+        return UsageProblem(
+            f"{which} has no log: {reason}",
+            f"fanin show {shlex.quote(attempt.task)}  has the whole reason",
+        )
+    if attempt.state in {AttemptState.CHOSEN, AttemptState.RUNNING}:
+        return UsageProblem(
+            f"the agent of {which} has not started yet",
+            f"fanin log {shlex.quote(attempt.task)} -f  waits for it",
+        )
+    if attempt.state is AttemptState.INTERRUPTED:
+        return UsageProblem(
+            f"{which} was interrupted before its agent started",
+            "go on with  fanin run",
+        )
+    return UsageProblem(f"there is no log at {path}", "it may have been deleted")
+
+
+def _follow(
+    path: Path, history: RunHistory, attempt: AttemptView, *, raw: bool
+) -> int | None:
+    """Print the log until the attempt ends, also if it is not there yet. Returns the
+    exit code, None if there was no log.
+    """
     import time
 
     from runner.core.regular_file import open_regular
@@ -193,7 +232,7 @@ def _follow(path: Path, history: RunHistory, attempt: AttemptView, *, raw: bool)
         if stream is not None:
             stream.close()
     if stream is None:
-        raise UsageProblem(f"there is no log at {path}", "it may have been deleted")
+        return None
     writer.finish()
     return EXIT_DONE
 

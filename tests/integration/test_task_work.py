@@ -162,6 +162,46 @@ def _wait_until(condition: Callable[[], bool]) -> None:
     raise AssertionError("it never happened")
 
 
+@pytest.mark.parametrize("flags", [[], ["--follow"]])
+def test_an_attempt_whose_agent_did_not_start_says_why_it_has_no_log(
+    project: Project, flags: list[str]
+) -> None:
+    project.plan([{"id": "A", "do": ["write a: a"]}], setup="echo no such tool; false")
+    project.run()
+    missing = project.cli("log", "A", *flags)
+    assert missing.returncode == 2
+    assert "attempt 1 of A has no log: setup failed (exit status 1)" in missing.stderr
+    assert "fanin show A  has the whole reason" in missing.stderr
+    assert "no such tool" in project.cli("show", "A").stdout
+
+
+def test_a_log_that_somebody_deleted_is_said_to_be_deleted(ended: Project) -> None:
+    for log in (ended.root / ".git/fanin/runs").glob(_LOGS):
+        log.unlink()
+    assert "it may have been deleted" in ended.cli("log", "A").stderr
+
+
+def test_the_log_of_an_agent_that_has_not_started_yet(
+    project: Project, tmp_path: Path
+) -> None:
+    go_on = tmp_path / "go on"
+    project.plan(
+        [{"id": "A", "do": ["write a: a"]}],
+        setup=f"until [ -e {str(go_on)!r} ]; do sleep 0.1; done",
+        sandbox="off",
+    )
+    run = subprocess.Popen([sys.executable, "-m", "runner", "run"], cwd=project.root)
+    _wait_until(lambda: any((project.root / ".git/fanin/runs").glob("*/1/*/setup.log")))
+    early = project.cli("log", "A")
+    assert "the agent of attempt 1 of A has not started yet" in early.stderr
+    assert "fanin log A -f  waits for it" in early.stderr
+    run.kill()
+    run.wait()
+    ended = project.cli("log", "A")
+    assert "attempt 1 of A was interrupted before its agent started" in ended.stderr
+    go_on.touch()
+
+
 def test_during_a_run_a_log_is_followed_and_finished_work_is_shown(
     project: Project,
 ) -> None:
