@@ -22,8 +22,11 @@ from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks import growth_plans as plans
+from benchmarks import line_format
 from benchmarks.harness import (
     PYTHON,
+    ROOT,
     Effort,
     Report,
     Table,
@@ -41,14 +44,10 @@ BOUND = 1.5
 # Most tasks of the mix wait for one or two of the tasks shortly before them.
 _REACH, _MOST_NEEDS = 40, 2
 _SEED = 5
-_FILES = 100  # that the tasks of the mix take turns to write
 _HOURS = 6
+_PROGRESS = ".fanin/progress.json"
 # Ids end in two digits, for which no agent starts a program.
-_WRITE = 'mkdir -p made; echo "$FANIN_TASK" >"made/${FANIN_TASK#"${FANIN_TASK%??}"}"'
-
-
-_CHANGE = "openspec/changes/all/tasks.md"
-_ANY_ORDER = {"order": "none"}
+_WRITE = 'mkdir -p made; echo "$FANIN_TASK" >"made/${FANIN_TASK#"${FANIN_TASK%??}"}.py"'
 
 
 class Kind(NamedTuple):
@@ -82,52 +81,46 @@ def _native(all_needs: Sequence[Sequence[int]], *, writes: bool) -> Mapping[str,
     plan = []
     for number, needs in enumerate(all_needs):
         task = {
-            "id": _id(number),
+            "id": plans.task_id(number),
             "title": f"task {number}",
-            "depends_on": list(map(_id, needs)),
+            "depends_on": list(map(plans.task_id, needs)),
             "allow_empty": not writes,
         }
         if writes:
-            task["files"] = [f"made/{number % _FILES:02}"]
+            task["files"] = [plans.made_file(number)]
         plan.append(task)
     lines = ",\n".join(map(json.dumps, plan))
     return {"tasks.yml": f'{{"version": 1, "tasks": [\n{lines}\n]}}\n'}
 
 
-def _checklist(tasks: int) -> Mapping[str, str]:
-    return {"TODO.md": "".join(f"- [ ] Do {_id(n)}\n" for n in range(tasks))}
-
-
-def _openspec(tasks: int) -> Mapping[str, str]:
-    lines = "".join(f"- [ ] Do {_id(n)}\n" for n in range(tasks))
-    return {_CHANGE: f"## 1. All\n\n{lines}"}
-
-
-def _ralph(tasks: int) -> Mapping[str, str]:
-    stories = [
-        {"id": _id(n), "title": f"story {n}", "priority": n, "passes": False}
-        for n in range(tasks)
-    ]
-    return {"prd.json": json.dumps({"userStories": stories}, indent=2)}
-
-
-def _backlog(tasks: int) -> Mapping[str, str]:
-    return {
-        f"backlog/tasks/task-{n:05} - Do-it.md": f"---\nid: task-{n:05}\n"
-        f"title: Do {n}\nstatus: To Do\n---\n\nDo it.\n"
-        for n in range(tasks)
-    }
-
-
+# As in the other formats, each task alone may run; else they have an order.
+_ANY_ORDER = {"order": "none"}
 KINDS = {
     "mixed, a file each": Kind(mixed, writes=True),
     "independent, no change": Kind(independent, writes=False),
-    # Plans whose files carry marks; each agent writes a file. That of Backlog.md has a
-    # file for each task, which are in every checkout.
-    "checklist": Kind(_checklist, True, "checklist", "TODO.md", _ANY_ORDER),
-    "openspec": Kind(_openspec, True, "openspec", _CHANGE, _ANY_ORDER),
-    "ralph": Kind(_ralph, True, "ralph", "prd.json", _ANY_ORDER),
-    "backlog-md": Kind(_backlog, True, "backlog-md", "backlog", most=1_000),
+    # Plans whose files carry marks; each agent writes a file. Those of Backlog.md and
+    # BMAD have a file for each task, which are in every checkout.
+    "checklist": Kind(plans.checklist, True, "checklist", "TODO.md", _ANY_ORDER),
+    "openspec": Kind(plans.openspec, True, "openspec", plans.CHANGE, _ANY_ORDER),
+    "ralph": Kind(plans.ralph, True, "ralph", "prd.json", _ANY_ORDER),
+    "backlog-md": Kind(plans.backlog_md, True, "backlog-md", "backlog", most=1_000),
+    "bmad": Kind(plans.bmad, True, "bmad", plans.SPRINT, _ANY_ORDER, most=1_000),
+    "bmad, in order": Kind(plans.bmad, True, "bmad", plans.SPRINT, most=1_000),
+    "feature-list": Kind(
+        plans.feature_list, True, "feature-list", plans.FEATURES, _ANY_ORDER, 1_000
+    ),
+    "kiro": Kind(plans.kiro, True, "kiro", plans.KIRO_SPEC, _ANY_ORDER, 1_000),
+    "ai-sdlc": Kind(plans.ai_sdlc, True, "ai-sdlc", "plan.md", most=1_000),
+    "spec-kit": Kind(plans.spec_kit, True, "spec-kit", plans.FEATURE, most=1_000),
+    "task-master": Kind(
+        plans.task_master, True, "task-master", ".taskmaster", most=1_000
+    ),
+    "beads": Kind(plans.beads, True, "beads", plans.BEADS, most=1_000),
+    "github-issues": Kind(
+        plans.github_issues, True, "github-issues", plans.ISSUES, most=1_000
+    ),
+    # of another package
+    "lines": Kind(plans.lines, True, "lines", "plan.lines", most=1_000),
 }
 SCHEDULES = ("rolling", "batch")
 CASES = list(product(SCHEDULES, KINDS))
@@ -149,10 +142,10 @@ def measure(effort: Effort) -> Report:
         f"Each plan runs once, from the first command to its end, with {SLOTS} slots, "
         "the start of the command and of each agent included, and with the marks and "
         "the progress file that it commits. In the mix, a task waits for up to "
-        f"{_MOST_NEEDS} of the {_REACH} before it, and writes one of {_FILES} files, as in "
-        "the plans with marks. That of Backlog.md has a file for each task, so that a "
-        "checkout grows with it: it is measured up to 1,000. The size is that of .git at "
-        "the end of the run."
+        f"{_MOST_NEEDS} of the {_REACH} before it, and writes one of {plans.FILES} "
+        "files, as in the plans of other formats, most of which carry marks. Those of "
+        "Backlog.md and BMAD have a file for each task, so that a checkout grows with "
+        "them. The size is that of .git at the end of the run."
     )
     return report
 
@@ -188,19 +181,23 @@ def _measured(
 
 def _cost(where: Path, schedule: str, kind: Kind, tasks: int) -> Cost:
     """What a run of so many tasks costs."""
-    repo = where / "repo"
+    repo, packages = where / "repo", where / "packages"
     _make(repo, schedule, kind, tasks)
+    line_format.install(packages)
     before = _processor_seconds()
-    run([PYTHON, "-m", "runner", "run"], repo, env=_env(), timeout=_HOURS * 3600)
+    run(
+        [PYTHON, "-m", "runner", "run"], repo, env=_env(packages), timeout=_HOURS * 3600
+    )
     seconds = _processor_seconds() - before
-    recorded = run(["git", "show", "HEAD:.fanin/progress.json"], repo)
+    recorded = run(["git", "show", f"HEAD:{_PROGRESS}"], repo)
     statuses = [each["status"] for each in json.loads(recorded)["tasks"].values()]
     expect(statuses.count("completed"), tasks, "completed tasks")
     files = run(["git", "ls-tree", "-r", "--name-only", "HEAD", "made/"], repo)
-    expect(len(files.splitlines()), min(tasks, _FILES) * kind.writes, "files made")
+    expect(len(files.splitlines()), min(tasks, plans.FILES) * kind.writes, "files made")
     everything = (repo / ".git").rglob("*")
     size = sum(path.stat().st_size for path in everything if path.is_file())
     shutil.rmtree(repo)
+    shutil.rmtree(packages)
     return Cost(seconds / tasks, size / tasks)
 
 
@@ -217,6 +214,7 @@ def _make(repo: Path, schedule: str, kind: Kind, tasks: int) -> None:
     plan = {"path": kind.path, "source": kind.source, "options": kind.options}
     settings = {
         "plan": plan,
+        "progress": _PROGRESS,
         "agent": {"command": command},
         "sandbox": "off",
         "parallel": True,
@@ -229,17 +227,16 @@ def _make(repo: Path, schedule: str, kind: Kind, tasks: int) -> None:
     run(["git", "commit", "-qm", "plan"], repo, env=_env())
 
 
-def _id(number: int) -> str:
-    return f"T{number:05}"
-
-
-def _env() -> dict[str, str]:
+def _env(*packages: Path) -> dict[str, str]:
+    """The environment of a command, with folders of packages beside the project."""
     who = {
         f"GIT_{role}_{field}": "b@localhost"
         for role in ("AUTHOR", "COMMITTER")
         for field in ("NAME", "EMAIL")
     }
-    return environment(**who, GIT_CONFIG_NOSYSTEM="1", GIT_CONFIG_GLOBAL=os.devnull)
+    path = os.pathsep.join(map(str, [ROOT, *packages]))
+    git = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull}
+    return environment(**who, **git, PYTHONPATH=path)
 
 
 def main() -> None:

@@ -21,6 +21,7 @@ from benchmarks import (
     graphs,
     growth,
     harness,
+    line_format,
     peers,
     planning,
     retries,
@@ -76,15 +77,22 @@ def test_a_part_runs_on_tiny_sizes_and_its_outputs_are_right(
 
 
 @pytest.mark.parametrize("name", growth.KINDS)
-def test_each_task_of_a_plan_of_growth_may_run_and_has_a_file(name: str) -> None:
+def test_each_task_of_a_plan_of_growth_may_run_and_has_a_file(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line_format.install(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
     kind = growth.KINDS[name]
     plan = load(
         kind.path, kind.files(120), source=kind.source, options=dict(kind.options)
     )
     files = {task.id[-2:] for task in plan.tasks}
     assert (len(plan.tasks), len(files)) == (120, 100)
-    # only the mix has an order
-    assert any(task.depends_on for task in plan.tasks) == name.startswith("mixed")
+    assert not any(task.skipped for task in plan.tasks)
+    if kind.options:
+        assert not any(task.waits_for for task in plan.tasks)
+    for task in plan.tasks:
+        assert task.files in (None, (f"made/{task.id[-2:]}.py",))
 
 
 def test_schedules_are_measured_beside_a_peer_on_the_same_graph(effort: Effort) -> None:
