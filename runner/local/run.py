@@ -7,14 +7,13 @@ themselves are in `pipeline`; on Actions, jobs call them.
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from runner import pipeline
 from runner.agents.environment import secrets_of
@@ -22,18 +21,16 @@ from runner.attempt import included_files
 from runner.attempt.context import AttemptContext
 from runner.attempt.verify_checkouts import PooledCheckouts, SpareCheckouts
 from runner.attempt.workspace_pool import WorkspacePool
-from runner.config.settings import Settings, describe
+from runner.config.settings import Settings
 from runner.core.clock import Clock, SystemClock
 from runner.core.errors import (
-    DecisionNeeded,
     FaninError,
     Interrupted,
     InvalidInput,
     UsageProblem,
 )
 from runner.core.event_log import EventLog
-from runner.core.events import RunEnded, RunLimits, RunObserver, RunStarted
-from runner.core.plurals import pluralize
+from runner.core.events import RunObserver
 from runner.fan_in import kept_refs
 from runner.local import doubt
 from runner.local.account import RunAccount
@@ -57,52 +54,28 @@ from runner.local.preparation import (
 )
 from runner.local.recovery import recover
 from runner.local.request_context import RequestContext
+from runner.local.run_report import (
+    Ending,
+    RunOutcome,
+    describe_interruption,
+    end_event,
+    ending_of,
+    ending_of_error,
+    start_event,
+)
 from runner.local.stopping import StopRequests, stops_on_signals
 from runner.local.verdicts import Verdicts
 from runner.local.walls import walls_of, walls_of_tasks, without_own_sandbox
 from runner.plan.snapshot import Snapshot, committed_include
 from runner.policy.redaction import Secrets
 from runner.repo.repository import Repository
-from runner.schedule.budget import UsageTotal
-from runner.schedule.task_choice import (
-    EVERY_TASK,
-    NO_NAMES,
-    NamedTasks,
-    TaskChoice,
-    TasksForPerson,
-)
+from runner.schedule.task_choice import NO_NAMES, NamedTasks, TasksForPerson
 
 if TYPE_CHECKING:
     from runner.attempt.pooled_workspaces import PooledWorkspaces
     from runner.delivery.choice import ClosedPull
 
 _CONTINUE = "continue with  fanin run"
-
-
-class RunOutcome(NamedTuple):
-    """The outcome of a run: its last snapshot, and the branch that has the work.
-
-    `waiting` is work that could not reach its own branch. `stop_reason` says
-    why the run stopped although tasks are ready, `limit_reached` whether that is a usage
-    limit. `usage` is what the attempts reported. `choice` is of the tasks that were
-    allowed to start. `for_person` are those that wait for a person, if nothing else stopped
-    the run.
-    """
-
-    snapshot: Snapshot
-    branch: str
-    run: str
-    waiting: WaitingWork | None = None
-    usage: UsageTotal = UsageTotal()
-    stop_reason: str | None = None
-    choice: TaskChoice = EVERY_TASK
-    limit_reached: bool = False
-    for_person: TasksForPerson = TasksForPerson()
-
-    @property
-    def waiting_branch(self) -> str | None:
-        """The branch that has the work which waits."""
-        return self.waiting.branch if self.waiting else None
 
 
 class Answers(NamedTuple):
@@ -197,7 +170,7 @@ class LocalRun:
             try:
                 outcome = self._work(snapshot)
             except BaseException as error:
-                self._report_end(_outcome_of(error), str(error))
+                self._report_end(ending_of_error(error))
                 if isinstance(error, FaninError):
                     error.message = self.masked(error.message)
                 raise
@@ -205,9 +178,9 @@ class LocalRun:
             self._end_delivery(outcome)
             for sentence in self._verdicts.flaky(self._started):
                 self._observer.note(sentence)
-            self._report_outcome(outcome)
-        if self.stop.draining.is_set():
-            raise Interrupted(self._what_was_stopped(), _CONTINUE)
+            self._report_end(ending_of(outcome, self._interruption()))
+        if interruption := self._interruption():
+            raise Interrupted(interruption, _CONTINUE)
         return outcome
 
     def masked(self, text: str) -> str:
@@ -489,96 +462,18 @@ class LocalRun:
             # A person may have changed the branch meanwhile.
             snapshot = self._context.snapshot()
 
-    def _what_was_stopped(self) -> str:
+    def _interruption(self) -> str | None:
+        """What a signal stopped, None if there was none."""
+        if not self.stop.draining.is_set():
+            return None
         landed = len(self._observer.landed_tasks)
-        interrupted = len(self._account.interrupted_tasks)
-        if not interrupted:
-            return f"stopped: {landed} landed, and no attempt was lost"
-        return f"stopped: {landed} landed, {interrupted} will run again"
-
-    # -- report to the observer --
+        return describe_interruption(landed, len(self._account.interrupted_tasks))
 
     def _report_start(self, snapshot: Snapshot) -> None:
-        settings = list(describe(self._settings))
-        chosen = [
-            task for task in snapshot.plan.tasks if task.id in self._context.choice
-        ]
-        if len(chosen) < len(snapshot.plan.tasks):
-            settings.insert(0, f"only {pluralize(len(chosen), 'task')}")
-        if snapshot.plan.left_out:
-            settings.insert(0, snapshot.plan.left_out_summary)
-        if self._settings.sandbox.mode != "off":
-            settings.append(self._context.attempt_context.walls.choice.sentence)
-        if set_up := self._context.setup_record.sentence():
-            settings.append(set_up)
-        self._observer.observe(
-            RunStarted(
-                run=self.run,
-                branch=self._lander.branch,
-                plan=self._settings.plan.path,
-                tasks=len(snapshot.plan.tasks),
-                schedule=self._settings.schedule,
-                settings=tuple(settings),
-                pid=os.getpid(),
-                base=snapshot.commit,
-                agent=_default_agent(self._settings),
-                max_concurrent=self._settings.slots,
-                limits=_limits(self._settings),
-            )
-        )
+        self._observer.observe(start_event(self._context, snapshot))
         self._observer.plan_read(
             self.run, snapshot, self._context.choice, self._settings.max_attempts
         )
 
-    def _report_outcome(self, outcome: RunOutcome) -> None:
-        waiting_branch, limit = outcome.waiting_branch, outcome.limit_reached
-        if self.stop.draining.is_set():
-            self._report_end("interrupted", self._what_was_stopped(), waiting_branch)
-        elif outcome.stop_reason is not None:
-            self._report_end(
-                "stopped", outcome.stop_reason, waiting_branch, limit_reached=limit
-            )
-        elif outcome.for_person:
-            reason = "; ".join(outcome.for_person.sentences)
-            self._report_end("stopped", reason, waiting_branch)
-        else:
-            self._report_end("completed", None, waiting_branch)
-
-    def _report_end(
-        self,
-        outcome: Literal["completed", "stopped", "interrupted", "error"],
-        reason: str | None,
-        waiting_branch: str | None = None,
-        *,
-        limit_reached: bool = False,
-    ) -> None:
-        self._observer.observe(
-            RunEnded(
-                run=self.run,
-                branch=self._lander.branch,
-                outcome=outcome,
-                reason=reason,
-                landed=len(self._observer.landed_tasks),
-                waiting_branch=waiting_branch,
-                usage=self._account.usage.report,
-                limit_reached=limit_reached,
-            )
-        )
-
-
-def _outcome_of(error: BaseException) -> Literal["stopped", "interrupted", "error"]:
-    if isinstance(error, Interrupted | KeyboardInterrupt):
-        return "interrupted"
-    return "stopped" if isinstance(error, DecisionNeeded) else "error"
-
-
-def _default_agent(settings: Settings) -> str:
-    return settings.agent.label if settings.agent else ""
-
-
-def _limits(settings: Settings) -> RunLimits:
-    return RunLimits(
-        max_attempts=settings.max_attempts,
-        max_rounds=settings.limits.max_rounds,
-        max_cost_usd=settings.limits.max_cost_usd,
-    )
+    def _report_end(self, ending: Ending) -> None:
+        self._observer.observe(end_event(self._context, ending, self._account.usage))

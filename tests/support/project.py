@@ -27,7 +27,8 @@ from runner.core.events import (
     Waiting,
 )
 from runner.core.result import Failure
-from runner.local.run import NO_ANSWERS, Answers, LocalRun, RunOutcome
+from runner.local.run import NO_ANSWERS, Answers, LocalRun
+from runner.local.run_report import RunOutcome
 from runner.repo.repository import Repository
 from tests.support import forked_fanin, json_output
 
