@@ -98,7 +98,7 @@ class SpareCheckouts:
 
     def make_no_more(self) -> None:
         """No run of verify is expected but those that have begun."""
-        self._pool.make_no_more()
+        self._pool.keep(0)
 
 
 class PooledCheckouts:
@@ -148,4 +148,4 @@ class PooledCheckouts:
 
     def make_no_more(self) -> None:
         """As `SpareCheckouts.make_no_more`."""
-        self._pool.make_no_more()
+        self._pool.keep(0)

@@ -260,19 +260,13 @@ class WorkspacePool:
                 self._to_make.append(self._begin(self._make_spare, base))
 
     def keep(self, count: int) -> None:
-        """Make spares of workspaces that are released until there are `count`, and none
-        from nothing: there are no more of them than attempts have had at once.
+        """Make spares of large workspaces that are released until there are `count`, and
+        none from nothing: there are no more of them than attempts have had at once.
 
-        Does nothing if a checkout is small.
+        Those that there are may be used, even if they are more.
         """
-        if self._is_worth_keeping:
-            with self._lock:
-                self._wanted = count
-
-    def make_no_more(self) -> None:
-        """Make no spares until `prewarm` is called: those that there are may be used."""
         with self._lock:
-            self._wanted = 0
+            self._wanted = count
 
     def _remove_surplus(self) -> None:
         """Remove spares while agents work, and not when the run ends. Called under the

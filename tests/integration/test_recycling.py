@@ -303,6 +303,30 @@ def test_a_checkout_that_is_kept_for_the_next_batch_is_not_made_for_it(
     assert len(created) == 1
 
 
+def test_a_checkout_is_kept_if_it_was_wanted_before_any_was_known_to_be_large(
+    pool: WorkspacePool, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workspace_pool, "_MIN_FILES", 1)
+    pool.keep(1)
+    was_large = pool.is_large
+    pool.acquire(project.git("rev-parse", "HEAD"), pool._scratch / "first", BRANCH)
+    assert (was_large, pool.is_large) == (False, True)
+    pool.release(pool._scratch / "first")
+    pool._begin(int).result()
+    assert len(pool._spares) == 1
+
+
+def test_a_small_checkout_is_not_kept(
+    pool: WorkspacePool, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workspace_pool, "_MIN_FILES", 1_000)
+    pool.keep(1)
+    pool.acquire(project.git("rev-parse", "HEAD"), pool._scratch / "first", BRANCH)
+    pool.release(pool._scratch / "first")
+    pool._begin(int).result()
+    assert not pool._spares
+
+
 def test_a_used_checkout_is_removed_if_no_spare_is_wanted(
     pool: WorkspacePool, project: Project
 ) -> None:
