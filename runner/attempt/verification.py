@@ -117,7 +117,8 @@ def _run_verify(
         was_killed = _is_of_a_signal(outcome.exit_code)
     failure = Failure(
         kind=FailureKind.VERIFY,
-        message=f"verify {problem}: {verify.command}",
+        # A block of YAML ends with a line break.
+        message=f"verify {problem}: {verify.command.strip()}",
         log_tail=failure.log_tail,
     )
     # Late: few commands fail.

@@ -200,12 +200,14 @@ def _verify_ended(event: VerifyEnded) -> EventLines:
     reason = first.removeprefix("verify is red")
     if reason == first:
         reason = f": {first}"
+    # The rest is mostly the command, which is on the line of its start. Whoever loses
+    # work by it is told all of it.
+    if more:
+        reason += " …"
     line = Line.of(
         "  ", Span("✘", "red"), f" verify{_step(event)} is red{reason}", seconds
     )
-    return EventLines(
-        (line, *more_lines(more), *log_lines(failure, _MAX_LOG_LINES)),
-    )
+    return EventLines((line, *log_lines(failure, _MAX_LOG_LINES)))
 
 
 def _step(event: VerifyEvent) -> str:

@@ -85,6 +85,16 @@ def test_no_agent_starts_on_a_red_base_and_no_task_pays_for_it(
     assert project.states() == {"A": "completed", "B": "completed", "C": "pending"}
 
 
+def test_the_line_break_at_the_end_of_a_command_is_no_part_of_the_reason(
+    project: Project,
+) -> None:
+    project.plan(
+        [{"id": "A", "do": ["write a: a"]}], verify="! test -e a\n", max_attempts=1
+    )
+    assert "! test -e a  its work is kept at" in project.cli("run").stdout
+    assert project.records()["A"]["error"]["message"].endswith(": ! test -e a")
+
+
 def test_a_base_that_cannot_be_set_up_is_not_said_to_be_red(project: Project) -> None:
     project.plan(
         [{"id": "A", "do": ["write a: a"]}],

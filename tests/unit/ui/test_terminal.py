@@ -253,6 +253,16 @@ def test_the_end_of_an_attempt_says_what_of_its_time_came_before_its_agent(
             ["  ✘ verify is red: status 1  2.5 s", "    │ E  no"],
         ),
         (
+            verify_ended(
+                Failure(
+                    kind=FailureKind.VERIFY,
+                    message="verify is red (exit status 1): cd src\n\npytest",
+                    log_tail="E  no",
+                )
+            ),
+            ["  ✘ verify is red (exit status 1): cd src …  2.5 s", "    │ E  no"],
+        ),
+        (
             verify_ended(Failure(kind=FailureKind.INTERRUPTED, message="stopped")),
             ["  ■ verify stopped: stopped  2.5 s"],
         ),
