@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -33,7 +33,7 @@ from runner.attempt.slots import Slot
 from runner.attempt.workspace import Workspace
 from runner.config.settings import FILE, Settings
 from runner.core import plan_paths, result_folder
-from runner.core.errors import FaninError, NotStarted
+from runner.core.errors import FaninError, NotStarted, WorkNotWritten
 from runner.core.folders import remove_folder
 from runner.core.manifest import BatchEntry, Manifest
 from runner.core.result import Failure, FailureKind, Result, Usage, Verdict
@@ -214,7 +214,8 @@ def run_task(
     """Run one attempt and write its result folder below `results`.
 
     A failure is a value, never an exception. The workspace is made below `scratch`.
-    `slot` is one that the caller has taken for it.
+    `slot` is one that the caller has taken for it. Only where the result cannot be
+    written, it raises: WorkNotWritten if the checkout is kept instead.
     """
     if workspaces is None:
         workspaces = FreshWorkspaces(origin)
@@ -232,6 +233,27 @@ def run_task(
         attempt_context.on_start(slot.number)
         attempt_context.on_phase("preparing")
         return _run_task(manifest, entry, origin, results, scratch, context, workspaces)
+
+
+@dataclass
+class _Place:
+    """Where the checkout of an attempt is, once there is one."""
+
+    checkout: Path | None = None
+
+    def move_to(self, target: Path) -> bool:
+        """Move the checkout beside its workspace's folder, which needs no room on the
+        disk. Returns whether it is there.
+        """
+        if self.checkout is None:
+            return False
+        try:
+            # Nobody else can enter the folder that it is in.
+            self.checkout.chmod(0o700)
+            self.checkout.rename(target)
+        except OSError:
+            return False
+        return True
 
 
 def _run_task(
@@ -254,6 +276,7 @@ def _run_task(
     )
     result_folder.begin(folder, attempt)
     workspace_folder = scratch / f"{manifest.batch}-{entry.folder}"
+    place = _Place()
     try:
         outcome = _attempt_outcome(
             manifest,
@@ -264,6 +287,7 @@ def _run_task(
             workspace_folder,
             folder,
             attempt_context,
+            place,
         )
         result = Result(
             batch=manifest.batch,
@@ -287,6 +311,15 @@ def _run_task(
             attempt_context.wait_until_durable()
         finally:  # an error there must not lose work that is paid for
             result_folder.finish(folder, result, attempt_context.keep_files)
+    except OSError as error:
+        target = scratch.with_name(f"fanin-kept-{manifest.batch}-{entry.folder}")
+        if not result_folder.has_lost_work(folder) or not place.move_to(target):
+            raise
+        raise WorkNotWritten(
+            f"the work of {entry.task.id}, attempt {entry.attempt}, "
+            f"cannot be written: {error.strerror or error}",
+            f"its checkout is now {target}; make room, then  fanin run",
+        ) from error
     finally:
         # not before its work is durable
         workspaces.release(workspace_folder)
@@ -302,6 +335,7 @@ def _attempt_outcome(
     workspace_folder: Path,
     folder: Path,
     attempt_context: AttemptContext,
+    place: _Place,
 ) -> AttemptOutcome:
     """Run the attempt in a workspace; what goes wrong with the machine is its failure."""
     kind = FailureKind.NOT_READY
@@ -312,6 +346,7 @@ def _attempt_outcome(
             branch_of(entry.folder),
             attempt_context.slot,
         )
+        place.checkout = attempt_workspace.checkout
         if not attempt_workspace.is_ready:
             attempt_workspace = with_included(
                 attempt_workspace,

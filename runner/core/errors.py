@@ -79,6 +79,10 @@ class NotStarted(EnvironmentBroken):
     """A program, or the walls around it, cannot be started on this machine."""
 
 
+class WorkNotWritten(EnvironmentBroken):
+    """The result of an attempt cannot be written. Its work is in its checkout."""
+
+
 class VerdictOutdated(EnvironmentBroken):
     """The tree that would land is not the verified one: verify again.
 

@@ -111,6 +111,11 @@ def finish(folder: Path, result: Result, keep: KeepFiles = keeps_no_files) -> No
             _sync(folder)
 
 
+def has_lost_work(folder: Path) -> bool:
+    """Whether an attempt that has ended started its agent and left no result."""
+    return (folder / LOG).exists() and not (folder / RESULT).exists()
+
+
 def _sync(folder: Path) -> None:
     packs = [folder / PACK] if (folder / PACK).exists() else []
     # All at once. A power failure before that may leave half a result, which counts as a

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from runner import pipeline
 from runner.attempt import preparation
 from runner.attempt.reports import AttemptReports
+from runner.core.errors import WorkNotWritten
 from runner.core.result import Failure, Result
 from runner.local.observer import log_path
 
@@ -75,7 +76,12 @@ class AttemptRunner:
             return None
         watch = context.lander.watch
         with watch.attempt(manifest.batch, entry.task.id, entry.attempt):
-            return self._run(manifest, entry, agent_exited, before_result, early)
+            try:
+                return self._run(manifest, entry, agent_exited, before_result, early)
+            except WorkNotWritten as error:
+                # The run ends with one of these, and each has a checkout to name.
+                context.observer.note(f"{error.message}; {error.advice}")
+                raise
 
     def has_own_walls(self, task_id: str) -> bool:
         """Whether the task's programs have other walls than those of the run."""

@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from runner.core import durable
+from runner.core.errors import WorkNotWritten
 from tests.support import crashes
-from tests.support.project import Project
+from tests.support.project import Project, Quiet
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +100,43 @@ def test_disk_full_is_one_sentence_and_exit_3_and_a_later_run_goes_on(
     assert again.returncode == 0, again.stdout + again.stderr
     assert project.states() == {"A": "completed", "B": "completed"}
     assert not list((project.root / ".git").rglob("*.tmp"))
+
+
+@pytest.mark.parametrize("workspace", ["fresh", "pooled"])
+@pytest.mark.parametrize("schedule", ["batch", "rolling"])
+def test_work_that_cannot_be_written_is_kept_in_its_checkout(
+    project: Project,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    schedule: str,
+    workspace: str,
+) -> None:
+    tasks = [{"id": name, "do": [f"write {name}: x"]} for name in "AB"]
+    project.plan(tasks, schedule=schedule, workspace=workspace)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(scratch))
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    seen = Quiet()
+    with monkeypatch.context() as disk:
+        disk.setattr("runner.core.result_folder.finish", full)
+        with pytest.raises(WorkNotWritten, match="No space left") as error:
+            project.run(seen)
+    assert error.value.exit_code == 3
+    kept = sorted(scratch.iterdir())
+    assert len(kept) == 2
+    for checkout in kept:
+        assert any(f"its checkout is now {checkout};" in note for note in seen.notes)
+        assert checkout.stat().st_mode & 0o777 == 0o700
+    changed = [project.git("-C", str(checkout), "status", "-s") for checkout in kept]
+    assert sorted(changed) == ["?? A", "?? B"]
+
+    project.run()
+    assert project.states() == {"A": "completed", "B": "completed"}
+    assert sorted(scratch.iterdir()) == kept
 
 
 def test_folder_that_cannot_be_written_is_one_sentence_and_exit_3(
