@@ -269,6 +269,8 @@ def _fast_forward(repo: Repository, folder: Path, landing: Landing) -> str:
         ref = f"refs/heads/{landing.branch}"
         if read.status == 0 and repo.set_ref(ref, new, landing.old):
             return ""
+        if read.status != 0 and not _is_undone(repo, folder, landing):
+            return read.stderr
     # It says why, and takes files of which only the times are not those of the index.
     # --no-squash: the user's merge options for the branch may say otherwise.
     # --no-overwrite-ignore: git would otherwise overwrite ignored files.
@@ -277,6 +279,19 @@ def _fast_forward(repo: Repository, folder: Path, landing: Landing) -> str:
         *("--no-overwrite-ignore", new),
     ]
     return repo.git.with_config("core.fsync=all").run_unchecked(argv).stderr
+
+
+def _is_undone(repo: Repository, folder: Path, landing: Landing) -> bool:
+    """Take back what git has written before it failed, where the next git would find it
+    in the way and name it as the reason. Returns whether that could be done.
+    """
+    if repo.commit(f"refs/heads/{landing.branch}") != landing.old:
+        return False
+    try:
+        _undo(repo, folder, landing)
+    except (GitFailed, OSError):
+        return False
+    return True
 
 
 def _is_room_for_new(repo: Repository, folder: Path, landing: Landing) -> bool:

@@ -263,6 +263,22 @@ def test_a_landing_that_fails_leaves_files_and_index_as_they_were(
     assert (landing.root / ".git" / lock).exists()
 
 
+def test_a_file_that_cannot_be_written_is_the_reason_and_not_those_written_before(
+    landing: Repo,
+) -> None:
+    git = isolated_git(landing.root)
+    broken = {"clean": "cat", "smudge": "grep -v new", "required": "true"}
+    for key, value in broken.items():
+        git.run(["config", f"filter.broken.{key}", value])
+    (landing.root / ".git/info/attributes").write_text("edited filter=broken\n")
+    update = landing.land()
+    assert (update.outcome, update.reason) == (Outcome.REFUSED, Reason.OBSTACLE)
+    assert "edited: smudge filter broken failed" in update.text
+    assert "overwritten by merge" not in update.text
+    assert landing.files() == OLD
+    assert work_tree.dirty_paths(landing.repo, landing.root) == []
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [({"x": "file"}, {"x/y/z": "long"}), ({"x/y/z": "file"}, {"x": "long"})],
