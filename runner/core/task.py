@@ -433,6 +433,8 @@ class Plan(NamedTuple):
     `left_out` are the records that cannot be read although the rest can. `source` and
     `options` tell how it was read, and so how it is written back. `own_files` are the
     files that no task may change because they are the plan; () stands for `path`.
+    `task_files` are other files with the text of one task each, by path: its agent may
+    change it, and from then on the plan is the same for all other tasks.
     `section` is the heading of the plan if its file has several, else "". `parts` are
     the plans that it is made of, () if it is one file or folder; `path` is then the
     setting, and `source` names all their formats.
@@ -445,6 +447,7 @@ class Plan(NamedTuple):
     left_out: tuple[LeftOut, ...] = ()
     options: Mapping[str, str] = MappingProxyType({})
     own_files: tuple[str, ...] = ()
+    task_files: Mapping[str, str] = MappingProxyType({})
     section: str = ""
     parts: tuple[PlanPart, ...] = ()
 

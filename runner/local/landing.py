@@ -96,6 +96,8 @@ class BranchLander:
         self._verify_seconds: float | None = None
         # the run that landed the last batch, and what its branch says since
         self._landed: tuple[str, Snapshot] | None = None
+        # the commit of it whose plan need not be read anew
+        self._read_as = ""
 
     @property
     def verify_seconds(self) -> float | None:
@@ -157,9 +159,10 @@ class BranchLander:
     def landed_snapshot(self, run: str, head: str) -> Snapshot | None:
         """What the branch says at its head, if the last batch of this run has made it.
 
-        Its plan is the one that was read before, of which only the run's own marks are
-        others now, and the records say the same. Reading it anew for each landing would
-        take longer than the landing. None: the commit must be read.
+        Its plan is the one that was read before, of which only the run's own marks, and
+        texts of completed tasks, are others now, and the records say the same. Reading it
+        anew for each landing would take longer than the landing. None: the commit must be
+        read.
         """
         if self._landed is None:
             return None
@@ -169,7 +172,10 @@ class BranchLander:
         # What is reopened is not in the files, and an unreadable plan may be another.
         if snapshot.progress.reopened or snapshot.problems:
             return None
-        return snapshot if is_as_read(snapshot.plan) else None
+        if self._read_as != head and not is_as_read(self._repo, snapshot):
+            return None
+        self._read_as = head
+        return snapshot
 
     def _chosen_from(self, manifest: Manifest) -> Snapshot:
         """What the batch was chosen from."""

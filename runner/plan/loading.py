@@ -212,6 +212,7 @@ def _united(
     all_notes = list(notes)
     left_out = []
     own_files: list[str] = []
+    task_files: dict[str, str] = {}
     parts = []
     for loaded in all_loaded:
         plan, crossing = _without_crossing(loaded.plan, own_ids)
@@ -237,6 +238,8 @@ def _united(
             )
         all_notes += plan.notes
         own_files += plan.own_files or (plan.path,)
+        for path, own_id in plan.task_files.items():
+            task_files[path] = renamed[own_id]
         part = PlanPart(
             plan.path, loaded.name, plan.name, plan.source, plan.options, renamed
         )
@@ -250,6 +253,7 @@ def _united(
         left_out=tuple(left_out),
         options=dict(choice.options),
         own_files=tuple(dict.fromkeys(own_files)),
+        task_files=task_files,
         parts=tuple(parts),
     )
 

@@ -481,6 +481,9 @@ def _with_skip_mark(record: Record, task: Task) -> Record:
     # If fanin has started the task, that mark is fanin's own.
     if task.source_status is Status.IN_PROGRESS and _has_begun(record):
         return record
+    # What is completed stays so: BMAD's own mark for it, `review`, skips other stories.
+    if record.status is Status.COMPLETED:
+        return record
     if record.skipped is None and task.skipped:
         return record.model_copy(update={"skipped": True})
     return record

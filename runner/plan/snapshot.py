@@ -29,7 +29,7 @@ from runner.plan.trees import (
     missing_in_commit,
     work_tree,
 )
-from runner.policy import include_rules
+from runner.policy import globs, include_rules
 from runner.repo.object_database import WritableDatabase
 from runner.repo.repository import Repository
 
@@ -455,14 +455,42 @@ def write_mark_blobs(
     return {path: objects.write_blob(text.encode()) for path, text in marked.items()}
 
 
-def is_as_read(plan: Plan) -> bool:
-    """Whether the plan has the same tasks with the marks that a run has written last."""
+def is_as_read(repo: Repository, snapshot: Snapshot) -> bool:
+    """Whether reading the plan in the snapshot's commit would say nothing new: a run has
+    made the commit since the plan was read, with its marks and the work of its tasks.
+    """
     from runner.plan import marking
 
-    return all(
-        marking.is_as_read(marking.PlanFiles(part.source, part.path, part.options))
-        for part in plan.parts or (plan,)
-    )
+    plan = snapshot.plan
+    for part in plan.parts or (plan,):
+        files = marking.PlanFiles(part.source, part.path, part.options)
+        if not marking.is_as_read(files):
+            return False
+    cached = next((each for each in _recent_plans if each.plan is plan), None)
+    if cached is None:
+        return False
+    tree = CommitTree(repo, snapshot.commit)
+    return not _other_work(cached.source, tree, snapshot)
+
+
+def _other_work(source: RecordingTree, tree: CommitTree, snapshot: Snapshot) -> bool:
+    """Whether tasks have changed what the plan was read from, other than the text of one
+    that is completed.
+    """
+    plan, records = snapshot.plan, snapshot.progress.records
+    own_files = tuple(map(globs.literal, plan.own_files or (plan.path,)))
+
+    def is_known(path: str) -> bool:
+        record = records.get(plan.task_files.get(path, ""))
+        if record is not None and record.status is Status.COMPLETED:
+            return True
+        return globs.matches(own_files, path)
+
+    try:
+        changed = source.changed_files(tree, is_known)
+    except InvalidInput:
+        return True
+    return changed is None or bool(changed)
 
 
 def written_paths(repo: Repository, snapshot: Snapshot, progress_path: str) -> set[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from runner.core import plan_paths, typed_paths
@@ -150,6 +150,34 @@ class RecordingTree:
             )
         except InvalidInput:
             return False
+
+    def changed_files(
+        self, commit: CommitTree, is_ignored: Callable[[str], bool]
+    ) -> set[str] | None:
+        """The files that are otherwise in the commit than they were read from another one,
+        without those that are ignored. None if that cannot be told.
+        """
+        changed: list[str] = []
+        for folder, files in self.folders.items():
+            if is_ignored(folder):
+                continue
+            earlier = self._tree_ids.get(folder)
+            if earlier is None:
+                changed += {*files} ^ {*commit.list(folder)}
+                continue
+            changes = commit.changes_since(earlier, folder)
+            if changes is None:
+                return None
+            changed += [
+                change.path
+                for change in changes
+                if not self._is_as_recorded(change, commit)
+            ]
+        for path in self._outside:
+            # what is ignored is not read
+            if not is_ignored(path) and commit.read(path) != self.texts[path]:
+                changed.append(path)
+        return {path for path in changed if not is_ignored(path)}
 
     def _matches_commit(self, commit: CommitTree) -> bool:
         """`matches`, without a look at files of known folders that have not changed.

@@ -8,11 +8,13 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from benchmarks import line_format
 from runner.core.task import Status
 from runner.fan_in.outcome import FanIn
 from runner.local.context import RunContext
@@ -94,6 +96,46 @@ def test_a_plan_with_marks_is_read_anew_only_if_somebody_else_commits(
     small, large = seen[4], seen[12]
     assert (small["load"], large["load"]) == (1 + edits, 1 + edits)
     assert large["_own_record"] / 12 < 1.5 * small["_own_record"] / 4
+
+
+@pytest.mark.parametrize(
+    ("work", "reads"),
+    [
+        ("echo 'Did it.' >>a/$FANIN_TASK.md", 1),
+        ("test $FANIN_TASK != 1-1-story || echo '- [ ] More' >>a/1-6-story.md", 2),
+        # without its file, a story is left out
+        ("test $FANIN_TASK != 1-1-story || echo '# New' >a/1-7-story.md", 2),
+    ],
+    ids=["own", "another", "new"],
+)
+def test_a_plan_is_read_anew_if_a_task_changes_the_text_of_another(
+    project: Project, monkeypatch: pytest.MonkeyPatch, work: str, reads: int
+) -> None:
+    monkeypatch.setattr(snapshot, "_recent_plans", [])
+    counts: Counter[str] = Counter()
+    name = "load"
+    load = _counted(getattr(snapshot, name), name, counts)
+    monkeypatch.setattr(snapshot, name, load)
+    stories = [f"1-{number}-story" for number in range(1, 8)]
+    lines = [f"  {story}: ready-for-dev\n" for story in stories]
+    path = "a/sprint-status.yaml"
+    project.write(path, "development_status:\n" + "".join(lines))
+    for story in stories[:-1]:
+        project.write(f"a/{story}.md", "# Story\n\n## Tasks\n\n- [ ] Do it\n")
+    settings = {
+        "plan": {"path": path, "source": "bmad"},
+        "agent": {"command": ["sh", "-c", f"{work}; echo >$FANIN_TASK"]},
+        "sandbox": "off",
+        "schedule": "batch",
+        "parallel": False,
+    }
+    project.write("fanin.yml", json.dumps(settings))
+    project.commit("plan")
+    project.run()
+    assert counts["load"] == reads
+    states = project.states()
+    assert {states[story] for story in stories[:-1]} == {"completed"}
+    assert (states.get(stories[-1]) == "completed") == ("1-7" in work)
 
 
 @pytest.mark.parametrize("source", many_tasks.FORMATS)
@@ -194,4 +236,14 @@ def test_a_plan_whose_marks_change_its_tasks_is_read_anew() -> None:
     tree = MemoryTree({"TODO.md": "- [ ] Do it\n- [ ] Do more\n"})
     marking.write_marks(plan, tree, {"do-it": Mark(Status.COMPLETED)})
     assert marking.is_as_read(plan)
-    assert not marking.is_as_read(marking.PlanFiles("bmad", "a.yaml", {}))
+
+
+def test_a_format_of_another_package_may_say_that_marks_change_no_other_task(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    line_format.install(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    plan = marking.PlanFiles("lines", "plan.lines", {})
+    assert not marking.is_as_read(plan)
+    monkeypatch.setattr(line_format.Lines, "changes_with_marks", False, raising=False)
+    assert marking.is_as_read(plan)

@@ -88,12 +88,10 @@ def _built_in(name: str) -> Source:
 def changes_with_marks(name: str) -> bool:
     """Whether a plan of this format has other tasks once a run has marked some.
 
-    Assumed of every format that another package adds.
+    Assumed of a format of another package that does not say.
     """
-    # Only a format that has the attribute does; the Protocol does not require it.
-    if name not in _BUILT_IN:
-        return True
-    return bool(getattr(_built_in(name), "changes_with_marks", False))
+    # The Protocol does not require the attribute.
+    return bool(getattr(get_source(name), "changes_with_marks", name not in _BUILT_IN))
 
 
 def source_names() -> list[str]:

@@ -68,7 +68,8 @@ class Source(Protocol):
     refusing the plan; see `left_out`. With a method `marker(path, tree, options)`, which
     returns a `Marker`, a plan is not read anew for each mark. With an attribute
     `changes_with_marks = True`, the mark of a finished task changes what others are or
-    wait for, so that a run reads the plan anew after each landing.
+    wait for, so that a run reads the plan anew after each landing; so it does with a
+    format of another package without the attribute.
     """
 
     name: str

@@ -87,8 +87,6 @@ class Bmad:
     name = "bmad"
     leaves_out_records = True
     waits_for_left_out = True
-    # A story in review is passed over, and what follows waits for the one before it.
-    changes_with_marks = True
     options: Mapping[str, Sequence[str]] = {
         "order": ("file", "none"),
         "finished": ("review", "done"),
@@ -161,7 +159,13 @@ class Bmad:
                 task = task.model_copy(update={"open_before": known})
             tasks.append(task)
         plan = diagnostics.build_plan(self.name, only_tasks(tasks))
-        return plan._replace(own_files=(file,))
+        read = {task.id for task in plan.tasks}
+        story_files = {
+            story.file: story.key
+            for story in stories
+            if story.file and story.key in read
+        }
+        return plan._replace(own_files=(file,), task_files=story_files)
 
     def write_back(
         self, path: str, tree: Tree, marks: Mapping[str, Mark], options: Options

@@ -207,3 +207,17 @@ def test_a_full_name_suggests_the_id_that_the_task_has() -> None:
     with pytest.raises(UsageProblem, match="there is no task 001-web/T002") as refused:
         snapshot.tasks_named(["001-web/T002"])
     assert "did you mean T002?" in str(refused.value)
+
+
+def test_the_text_of_a_task_in_a_file_is_that_of_the_task_of_the_graph() -> None:
+    status = "development_status:\n  1-1-a: ready-for-dev\n"
+    files = {}
+    for folder in ("web", "api"):
+        files[f"{folder}/sprint-status.yaml"] = status
+        files[f"{folder}/1-1-a.md"] = "# Do it\n"
+    plan = _load("*/sprint-status.yaml", files)
+    assert plan.task_files == {
+        "web/1-1-a.md": "web/1-1-a",
+        "api/1-1-a.md": "api/1-1-a",
+    }
+    assert set(_ids(plan)) == {*plan.task_files.values()}

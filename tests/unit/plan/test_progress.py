@@ -294,6 +294,12 @@ def test_a_skipped_task_satisfies_its_dependents_only_on_request(
     assert after.record(task()).attempts == 2
 
 
+def test_a_completed_task_is_not_skipped_by_the_plans_mark() -> None:
+    marked = task(skipped=True)
+    done = Record(status=Status.COMPLETED, attempts=1)
+    assert Progress("p", {marked.id: done}).record(marked) == done
+
+
 def test_a_skip_mark_has_no_effect_once_it_is_removed_from_the_plan() -> None:
     marked, unmarked = task(skipped=True), task()
     before = Progress("p").with_every_task([marked])

@@ -76,6 +76,33 @@ def test_what_was_read_of_a_folder_is_compared(
     assert files.matches(CommitTree(repo, first))
 
 
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"elsewhere": "new", "plan/sub/b.md": "was not read"}, set()),
+        ({"plan/a.md": "A", "plan/new.md": "new"}, {"plan/a.md", "plan/new.md"}),
+        ({"plan/a.md": None, "plan/sub/b.md": None}, None),
+        ({"beside": "C", "missing": "new"}, {"beside", "missing"}),
+        ({"absent/a.md": "new"}, {"absent/a.md"}),
+    ],
+)
+def test_files_that_are_otherwise_in_another_commit(
+    repo: Repository, change: dict[str, str | None], expected: set[str] | None
+) -> None:
+    first = _commit(repo, None, FILES)
+    files = RecordingTree(CommitTree(repo, first))
+    for path in ("plan/a.md", "beside", "missing"):
+        files.read(path)
+    for folder in ("plan", "absent"):
+        files.list(folder)
+    files.close()
+    commit = CommitTree(repo, _commit(repo, first, change))
+    assert files.changed_files(commit, lambda _: False) == expected
+    ignored = (expected or set()) | {"plan"}
+    assert files.changed_files(commit, ignored.__contains__) == set()
+    assert files.matches(CommitTree(repo, first))
+
+
 def test_what_was_written_counts_as_read_until_it_is_in_no_commit(
     repo: Repository,
 ) -> None:
