@@ -47,6 +47,9 @@ class CommitTree:
         return decode_text(path, self._objects.blob(object_id))
 
     def list(self, folder: str) -> Sequence[str]:
+        # known without a process, and asked of folders that most plans do not have
+        if self.folder(folder) is None:
+            return ()
         files = self._objects.files(self._commit, folder)
         files = {path: entry for path, entry in files.items() if path != folder}
         self._read_ahead(files)

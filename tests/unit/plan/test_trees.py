@@ -127,6 +127,16 @@ def test_a_folder_whose_tree_is_gone_is_no_match(repo: Repository) -> None:
     assert not files.matches(CommitTree(repo, first))
 
 
+def test_no_git_is_started_for_a_folder_that_is_not_there(
+    repo: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = _commit(repo, None, FILES)
+    tree = CommitTree(repo, commit)
+    assert repo.infos([commit])  # its reader runs
+    monkeypatch.setattr(Git, "_start", None)
+    assert [tree.list(path) for path in ("absent", "plan/absent", "beside")] == [()] * 3
+
+
 def test_a_mark_is_written_into_a_quarantine_that_stays_in_memory(
     repo: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
