@@ -15,6 +15,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from runner.attempt import plain_changes, sizes
+from runner.attempt.captured_tree import (
+    NewObjects,
+    base_tree,
+    changes_in,
+    store_objects,
+)
 from runner.attempt.left_out import (
     LeftOut,
     add_all,
@@ -34,18 +40,14 @@ from runner.attempt.left_out import (
 from runner.attempt.plain_changes import MadeTree
 from runner.attempt.workspace import (
     IndexRecord,
-    NewObjects,
     Submodule,
     Workspace,
-    base_tree,
     capture_git,
-    changes_in,
     digest_of,
     index_data,
     new_capture,
     read_regular,
     reset_entries,
-    store_objects,
 )
 from runner.core.errors import GitFailed, GitStopped
 from runner.core.folders import remove_folder

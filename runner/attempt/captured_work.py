@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from runner.attempt import capture, detours, sizes, workspace
+from runner.attempt import capture, captured_tree, detours, sizes, workspace
 from runner.attempt.context import Attempt
 from runner.core import result_folder
 from runner.core.errors import GitFailed
@@ -97,14 +97,14 @@ def _capture(attempt: Attempt) -> CapturedWork:
         warnings += (sentences,)
     if tree is None:
         return CapturedWork(None, failure, warnings)
-    leak = workspace.first_secret(attempt_workspace, tree, attempt.secrets)
+    leak = captured_tree.first_secret(attempt_workspace, tree, attempt.secrets)
     if leak is not None:
         path, name = leak
         leaked = rules.leaked_secret(path, name)
         return CapturedWork(None, leaked, warnings, holds_secret=True)
     new_objects = captured.new_objects if tree == captured.tree else None
     pack = attempt.folder / result_folder.PACK
-    workspace.write_pack(attempt_workspace, tree, pack, new_objects)
+    captured_tree.write_pack(attempt_workspace, tree, pack, new_objects)
     return CapturedWork(tree, failure, warnings)
 
 
@@ -115,7 +115,7 @@ def _keep_detours(attempt: Attempt, outside: detours.Detours) -> str:
     sentences = list(outside.problems)
     tips = []
     for tip in outside.others:
-        if workspace.first_secret(attempt.workspace, tip.tree, attempt.secrets):
+        if captured_tree.first_secret(attempt.workspace, tip.tree, attempt.secrets):
             sentences.append(f"{tip.name} holds a secret and is not kept")
         else:
             tips.append(tip)

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from runner.attempt.capture import add_folder
-from runner.attempt.workspace import Workspace, append_pack
+from runner.attempt.captured_tree import append_pack
+from runner.attempt.workspace import Workspace
 from runner.core import durable
 from runner.core.errors import GitFailed
 

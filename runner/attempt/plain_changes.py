@@ -12,7 +12,8 @@ from contextlib import closing
 from types import MappingProxyType
 from typing import NamedTuple
 
-from runner.attempt.workspace import NewObjects, Workspace, read_regular
+from runner.attempt.captured_tree import NewObjects
+from runner.attempt.workspace import Workspace, read_regular
 from runner.core.errors import GitFailed
 from runner.policy.change import EXECUTABLE, GITLINK, REGULAR, SYMLINK
 from runner.policy.paths import refused_by_git

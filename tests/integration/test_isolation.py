@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.attempt import capture, workspace
+from runner.attempt import capture, captured_tree, workspace
 from runner.repo.origin import origin_of
 from tests.support.git_calls import recorded_git_calls
 from tests.support.own_sleep import own_seconds, sleeps
@@ -307,7 +307,7 @@ def test_work_is_captured_in_a_folder_whose_name_git_would_split_or_quote(
     (space.checkout / "new").write_text("x\n")
     tree = capture.capture(space).tree
     assert tree is not None
-    workspace.write_pack(space, tree, tmp_path / "pack")
+    captured_tree.write_pack(space, tree, tmp_path / "pack")
 
 
 def test_agent_sees_a_branch_of_its_own_with_the_history_and_may_commit_there(

@@ -11,7 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from runner.attempt import capture, left_out, plain_changes, trusted_times, workspace
+from runner.attempt import (
+    capture,
+    captured_tree,
+    left_out,
+    plain_changes,
+    trusted_times,
+    workspace,
+)
 from runner.attempt.workspace import CaptureLimits, Workspace
 from runner.repo.command import Git, isolated_git
 from runner.repo.repository import Repository
@@ -142,7 +149,7 @@ def test_plain_changes_are_captured_as_git_adds_them(
     assert captured.left_out == ()
     # the pack is complete, and git needs nothing else of this
     pack = tmp_path / "pack"
-    workspace.write_pack(space, captured.tree, pack, captured.new_objects)
+    captured_tree.write_pack(space, captured.tree, pack, captured.new_objects)
     with Repository(tmp_path / "repo", os.environ).quarantine() as quarantine:
         quarantine.import_pack(pack, pack.stat().st_size + 1)
         assert quarantine.changes(space.base, captured.tree)
@@ -320,7 +327,7 @@ def test_a_file_behind_a_link_is_not_read(space: Workspace, tmp_path: Path) -> N
     (tmp_path / "outside/file").write_text("secret\n")
     do(space.checkout, f"rm -r folder; ln -s {tmp_path}/outside folder")
     workspace.capture_git(space)
-    index_tree = workspace.base_tree(space)
+    index_tree = captured_tree.base_tree(space)
     assert plain_changes.make_tree(space, index_tree, [b"folder/file"]) is None
     do(space.checkout, "ln -sf ../../outside/file file")
     assert plain_changes.make_tree(space, index_tree, [b"file"]) is None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.attempt import capture, plain_changes, workspace
+from runner.attempt import capture, captured_tree, plain_changes, workspace
 from runner.attempt.workspace import Workspace
 from runner.repo.command import Git, isolated_git
 from runner.repo.repository import Repository
@@ -64,7 +64,7 @@ def added(space: Workspace) -> str:
 def imported(repo: Repository, space: Workspace, pack: Path) -> list[tuple[str, int]]:
     captured = capture.capture(space, is_read=False)
     assert captured.tree is not None
-    workspace.write_pack(space, captured.tree, pack, captured.new_objects)
+    captured_tree.write_pack(space, captured.tree, pack, captured.new_objects)
     with repo.quarantine() as quarantine:
         quarantine.import_pack(pack, pack.stat().st_size + 1)
         changes = quarantine.changes(space.base, captured.tree)
