@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from runner.attempt import plain_changes, sizes
+from runner.attempt.capture_directory import capture_git, reset_entries
 from runner.attempt.captured_tree import (
     NewObjects,
     base_tree,
@@ -42,12 +43,10 @@ from runner.attempt.workspace import (
     IndexRecord,
     Submodule,
     Workspace,
-    capture_git,
     digest_of,
     index_data,
     new_capture,
     read_regular,
-    reset_entries,
 )
 from runner.core.errors import GitFailed, GitStopped
 from runner.core.folders import remove_folder

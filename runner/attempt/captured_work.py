@@ -9,7 +9,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from runner.attempt import capture, captured_tree, detours, sizes, workspace
+from runner.attempt import (
+    capture,
+    capture_directory,
+    captured_tree,
+    detours,
+    sizes,
+    workspace,
+)
 from runner.attempt.context import Attempt
 from runner.core import result_folder
 from runner.core.errors import GitFailed
@@ -88,7 +95,7 @@ def _capture(attempt: Attempt) -> CapturedWork:
         tree = capture.without_included(attempt_workspace, outside.result.tree)
         warnings += (f"the result is the agent's {outside.result.name}",)
         if attempt.entry.verify is not None and tree is not None:
-            workspace.check_out(attempt_workspace, tree)
+            capture_directory.check_out(attempt_workspace, tree)
     elif tree is None and (outside.others or outside.problems):
         message = f"the checkout has no changes, but {sentences}"
         failure = failure or Failure(kind=FailureKind.NO_CHANGE, message=message)

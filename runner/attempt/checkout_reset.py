@@ -15,7 +15,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from runner.attempt import file_stamps, setup_inputs, trusted_times, workspace
+from runner.attempt import (
+    capture_directory,
+    file_stamps,
+    setup_inputs,
+    trusted_times,
+    workspace,
+)
 from runner.attempt.file_stamps import TOP, Differences, Stamp
 from runner.attempt.recorded_files import RecordedFiles, refuse_standing_clock
 from runner.attempt.workspace import Workspace
@@ -195,7 +201,7 @@ def _checked_out(ready: ReadyCheckout, git: Git, base: str) -> ReadyCheckout:
     """Give git's files the content that they have in commit `base`."""
     space = ready.workspace
     aside = _put_aside(space)
-    workspace.reset_entries(git, space, space.prepared)
+    capture_directory.reset_entries(git, space, space.prepared)
     space = workspace.reset_files(space, base)
     _put_back(space, aside)
     return ready._replace(workspace=space)
@@ -251,4 +257,4 @@ def _put_back(space: Workspace, aside: Mapping[str, Path]) -> None:
         place.rename(space.checkout / path)
     for change in space.prepared:
         if change.new is None:
-            workspace.remove_file(space.checkout, change.path)
+            capture_directory.remove_file(space.checkout, change.path)

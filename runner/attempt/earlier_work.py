@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 
-from runner.attempt import workspace
+from runner.attempt import capture_directory
 from runner.attempt.workspace import Start, Workspace
 from runner.core.documents import clean
 from runner.core.errors import GitFailed
@@ -51,7 +51,7 @@ def carry_on(
     is, and the prompt and the warning say why. GitFailed if git cannot write the
     checkout.
     """
-    with workspace.starting(attempt_workspace) as before_agent:
+    with capture_directory.starting(attempt_workspace) as before_agent:
         return _carry_on(before_agent, manifest, entry, work, secrets)
 
 
@@ -77,7 +77,7 @@ def _carry_on(
         return _from_base(work, f"git cannot merge it: {error}")
     finally:
         database.reader.close()
-    workspace.put_files(before_agent, changes)
+    capture_directory.put_files(before_agent, changes)
     return Start(_description(work, merged, changes, marked), marked=marked)
 
 
@@ -95,7 +95,7 @@ class _Database(WritableDatabase):
     """The objects that git sees in a checkout before its agent starts."""
 
     def __init__(self, before_agent: Workspace) -> None:
-        git = workspace.capture_git(before_agent)
+        git = capture_directory.capture_git(before_agent)
         super().__init__(git, ObjectReader(git), AnswerCache(), Configuration(git))
         self._folder = before_agent.objects
 

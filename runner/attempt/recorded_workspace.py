@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from runner.attempt import file_stamps, trusted_times, workspace
+from runner.attempt import capture_directory, file_stamps, trusted_times
 from runner.attempt.file_stamps import Stamp
 from runner.attempt.recorded_files import RecordedFiles
 from runner.attempt.workspace import Workspace
@@ -39,5 +39,5 @@ class RecordedWorkspace(NamedTuple):
         if differs.present or differs.missing:
             return True
         space = trusted_times.trust_stamped(space, trusted_times.time_in(space.folder))
-        with workspace.starting(space) as before_agent:
-            return self.files.are_touched(workspace.capture_git(before_agent))
+        with capture_directory.starting(space) as before_agent:
+            return self.files.are_touched(capture_directory.capture_git(before_agent))

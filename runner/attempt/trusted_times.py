@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from secrets import token_hex
 
-from runner.attempt import workspace
+from runner.attempt import capture_directory, workspace
 from runner.attempt.workspace import Workspace
 
 SECOND = 10**9  # nanoseconds
@@ -51,8 +51,8 @@ def trust_files(space: Workspace) -> Workspace:
     now = time_in(space.folder)
     if now // SECOND <= space.index_record.time // SECOND:
         return space
-    with workspace.starting(space) as before_agent:
-        workspace.refuse_changed(workspace.capture_git(before_agent))
+    with capture_directory.starting(space) as before_agent:
+        workspace.refuse_changed(capture_directory.capture_git(before_agent))
     return _with_time(space, now)
 
 

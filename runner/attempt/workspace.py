@@ -1,33 +1,27 @@
-"""An agent's checkout: made from the base, with the git directory that its work is
-captured in.
+"""An agent's checkout: made from the base, moved to another one, or made anew.
 
-The checkout's own `.git` is the agent's: it borrows the repository's objects and has no
-remote. Work is captured with a second git directory and index outside the checkout,
-because `core.fsmonitor` or a clean filter set in the agent's `.git` would run code.
-They are made when the agent has ended: what is on the disk earlier, every agent of the
-run can change.
+Its own `.git` is the agent's: it borrows the repository's objects and has no remote.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from secrets import token_hex
 from typing import NamedTuple
 
-from runner.attempt.emptied_folders import EmptiedFolders, FolderState, move_capture
+from runner.attempt.emptied_folders import EmptiedFolders, FolderState
 from runner.attempt.git_directory import Seed
 from runner.attempt.included_files import NOTHING, Included
 from runner.core.errors import GitFailed
 from runner.core.folders import remove_folder
 from runner.core.regular_file import open_regular
-from runner.policy.change import GITLINK, Change
+from runner.policy.change import Change
 from runner.repo.command import TIME_LIMIT, Git, isolated_git
 from runner.repo.objects import format_of
 from runner.repo.origin import Origin, alternates
@@ -287,7 +281,7 @@ def renew_git_directory(workspace: Workspace, base: str, branch: str) -> Git:
     else:
         git_dir.unlink(missing_ok=True)
     workspace.seed.write_for_agent(git_dir, branch, base)
-    _write_index(git_dir / "index", data, record.time)
+    write_index(git_dir / "index", data, record.time)
     return isolated_git(workspace.checkout)
 
 
@@ -396,11 +390,6 @@ def _check_out(folder: Path, base: str, how: str = "-m") -> IndexRecord:
     return IndexRecord.of(checkout / ".git" / "index", _index_in(folder))
 
 
-def check_out(workspace: Workspace, tree: str) -> None:
-    """Give the checkout the files of a captured tree."""
-    capture_git(workspace).run(["read-tree", "--reset", "-u", tree])
-
-
 def is_there(checkout: Path) -> bool:
     """Whether the agent has left its checkout.
 
@@ -409,77 +398,7 @@ def is_there(checkout: Path) -> bool:
     return checkout.is_dir() and not checkout.is_symlink()
 
 
-@contextmanager
-def starting(workspace: Workspace) -> Iterator[Workspace]:
-    """The workspace with another git directory, for what is to be done before the agent
-    starts. It is gone at the end.
-    """
-    before_agent = replace(workspace, capture=new_capture(workspace.folder))
-    try:
-        yield before_agent
-    finally:
-        remove_folder(before_agent.capture)
-
-
-def put_files(workspace: Workspace, changes: Sequence[Change]) -> None:
-    """Make these changes of the base's files in the checkout, before the agent starts.
-    What set-up left elsewhere stays.
-
-    The agent sees them as changes that are staged and not committed. The capture does
-    not read the agent's index, except for what it adds past `.gitignore`.
-    """
-    git = capture_git(workspace)
-    for change in changes:
-        if change.new is None:
-            remove_file(workspace.checkout, change.path)
-    _set_entries(git, workspace, [(change.path, change.new) for change in changes])
-    paths = b""
-    for change in changes:
-        if change.new is not None and change.new[0] != GITLINK:
-            paths += os.fsencode(change.path) + b"\0"
-    git.run(["checkout-index", "-f", "-u", "-z", "--stdin"], stdin=paths)
-    own = workspace.checkout / ".git"
-    _copy_objects(workspace.objects, own / "objects")
-    shutil.copy2(workspace.capture / "index", own / "index")
-
-
-def _copy_objects(source: Path, target: Path) -> None:
-    """Copy objects out of a git directory that is its own folder of objects."""
-    for folder in source.iterdir():
-        is_of_objects = folder.is_dir() and not folder.is_symlink()
-        if is_of_objects and folder.name not in {"info", "refs"}:
-            shutil.copytree(folder, target / folder.name, dirs_exist_ok=True)
-
-
-def remove_file(checkout: Path, path: str) -> None:
-    """Remove a file of the base, and the folders that are empty then."""
-    with suppress(OSError):
-        (checkout / path).unlink()
-        for folder in Path(path).parents:
-            if folder.name:
-                (checkout / folder).rmdir()
-
-
-def capture_git(workspace: Workspace) -> Git:
-    """The git that captures the checkout. Its git directory is made if it is not there."""
-    if not is_there(workspace.checkout):
-        raise GitFailed(["add", "-A"], 128, "the agent deleted its checkout")
-    env = {"GIT_WORK_TREE": str(workspace.checkout)}
-    git = replace(workspace.git.with_env(env), cwd=workspace.checkout)
-    if workspace.capture.is_dir():
-        return git
-    move_capture(workspace.capture, workspace.new_folder)
-    workspace.seed.write_for_capture(workspace.capture)
-    data = index_data(workspace)
-    if data is None:
-        # somebody changed it: git reads every file of the checkout again
-        git.run(["read-tree", workspace.base])
-    else:
-        _write_index(workspace.capture / "index", data, workspace.index_record.time)
-    return git
-
-
-def _write_index(file: Path, data: bytes, time: int) -> None:
+def write_index(file: Path, data: bytes, time: int) -> None:
     file.write_bytes(data)
     os.utime(file, ns=(time, time))
 
@@ -508,22 +427,3 @@ def read_regular(file: Path, max_bytes: int = _MAX_INDEX_BYTES) -> bytes | None:
         if os.fstat(stream.fileno()).st_size <= max_bytes:
             return stream.read()
     return None
-
-
-def reset_entries(git: Git, workspace: Workspace, changes: Iterable[Change]) -> None:
-    """Give these paths of the index the base's entries again."""
-    _set_entries(git, workspace, [(change.path, change.old) for change in changes])
-
-
-def _set_entries(
-    git: Git,
-    workspace: Workspace,
-    entries: Iterable[tuple[str, tuple[str, str] | None]],
-) -> None:
-    """Give these paths of the index these (mode, object); None removes a path."""
-    lines = []
-    for path, entry in entries:
-        mode, blob = entry or ("0", "0" * len(workspace.base))
-        lines.append(f"{mode} {blob}\t".encode() + os.fsencode(path) + b"\0")
-    if lines:
-        git.run(["update-index", "-z", "--index-info"], stdin=b"".join(lines))

@@ -366,6 +366,7 @@ def test_the_first_agent_of_a_run_does_not_wait_for_what_merges_shows_or_deliver
     late |= {"local.requests", "local.undo", "local.rolling", "local.landing_queue"}
     late |= {"local.delivery", "local.delivered", "plan.requests", "core.reports"}
     late |= {"attempt.capture", "attempt.sizes", "attempt.left_out", "attempt.detours"}
+    late |= {"attempt.captured_tree"}
     late |= {"attempt.earlier_work", "attempt.pooled_workspaces", "plan.changes"}
     late |= {"ui.attempt_text", "ui.markdown"}
     late |= {"agents.usage_limits", "agents.command_report", "delivery.choice"}

@@ -13,6 +13,7 @@ import pytest
 
 from runner.attempt import (
     capture,
+    capture_directory,
     captured_tree,
     left_out,
     plain_changes,
@@ -101,7 +102,9 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def added(space: Workspace) -> str:
     """The tree that `git add -A` makes of the checkout."""
     index = {"GIT_INDEX_FILE": str(space.folder / "other.index")}
-    git = replace(workspace.capture_git(space).with_env(index), cwd=space.checkout)
+    git = replace(
+        capture_directory.capture_git(space).with_env(index), cwd=space.checkout
+    )
     git.run(["read-tree", space.base])
     git.run(["add", "-A"])
     return git.text(["write-tree"]).strip()
@@ -110,7 +113,9 @@ def added(space: Workspace) -> str:
 def new_files(space: Workspace) -> list[str]:
     """The files that the base has not, ignored ones too."""
     index = {"GIT_INDEX_FILE": str(space.folder / "base.index")}
-    git = replace(workspace.capture_git(space).with_env(index), cwd=space.checkout)
+    git = replace(
+        capture_directory.capture_git(space).with_env(index), cwd=space.checkout
+    )
     git.run(["read-tree", space.base])
     return [each for each in git.text(["ls-files", "-z", "-o"]).split("\0") if each]
 
@@ -326,7 +331,7 @@ def test_a_file_behind_a_link_is_not_read(space: Workspace, tmp_path: Path) -> N
     (tmp_path / "outside").mkdir()
     (tmp_path / "outside/file").write_text("secret\n")
     do(space.checkout, f"rm -r folder; ln -s {tmp_path}/outside folder")
-    workspace.capture_git(space)
+    capture_directory.capture_git(space)
     index_tree = captured_tree.base_tree(space)
     assert plain_changes.make_tree(space, index_tree, [b"folder/file"]) is None
     do(space.checkout, "ln -sf ../../outside/file file")
@@ -375,7 +380,7 @@ def test_new_files_are_found_however_many_others_are_gone(
     space: Workspace, script: str, new: list[str]
 ) -> None:
     do(space.checkout, script)
-    git = workspace.capture_git(space)
+    git = capture_directory.capture_git(space)
     paths = capture._look_at_files(space, git).paths
     assert {os.fsencode(path) for path in new} <= set(paths)
     assert sorted(paths) == sorted(left_out.paths_to_add(git))

@@ -8,7 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from runner.attempt import capture, captured_tree, plain_changes, workspace
+from runner.attempt import (
+    capture,
+    capture_directory,
+    captured_tree,
+    plain_changes,
+    workspace,
+)
 from runner.attempt.workspace import Workspace
 from runner.repo.command import Git, isolated_git
 from runner.repo.repository import Repository
@@ -55,7 +61,9 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def added(space: Workspace) -> str:
     """The tree that `git add -A` makes of the checkout."""
     index = {"GIT_INDEX_FILE": str(space.folder / "other.index")}
-    git = replace(workspace.capture_git(space).with_env(index), cwd=space.checkout)
+    git = replace(
+        capture_directory.capture_git(space).with_env(index), cwd=space.checkout
+    )
     git.run(["read-tree", space.base])
     git.run(["add", "-A"])
     return git.text(["write-tree"]).strip()
