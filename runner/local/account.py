@@ -5,7 +5,7 @@ on.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -117,7 +117,8 @@ class RunAccount:
         Returns why no more tasks should start, or None. Continuing makes sense if work
         was merged, if a failed attempt counted, or if the branch `moved`, so that the
         next batch has a different base. If only a rate limit prevents progress, the run
-        tries again for a while; after a usage limit it waits (`pause`).
+        tries again for a while; after a usage limit it waits (`pause`). On a branch that
+        has become red no work could land, unless the settings say to start there.
         """
         self._budget = self._budget.after(manifest, fan_in.results)
         self.usage = self.usage.plus(fan_in.results)
@@ -138,11 +139,21 @@ class RunAccount:
             stop_reason = self._backoff.stop_reason()
         elif not progressed and FailureKind.USAGE_LIMIT not in kinds:
             stop_reason = "no task in this batch made progress"
+        stop_reason = self.red_branch(manifest.branch, kinds) or stop_reason
         if stop_reason is None:
             stop_reason = self._agent_is_wrong(manifest, fan_in)
         if stop_reason is None and self._backoff_pause is not None:
             self.report_pause(self._backoff_pause)
         return stop_reason
+
+    def red_branch(self, branch: str, kinds: Collection[FailureKind]) -> str | None:
+        """Why no more tasks should start after failures of these kinds: on the branch as
+        it is now nothing could land.
+        """
+        is_checked = self._settings.verify_base == "check"
+        if not is_checked or FailureKind.BASE_RED not in kinds:
+            return None
+        return f"{branch} is red without the work of any task; fix it, then  fanin run"
 
     def _agent_is_wrong(self, manifest: Manifest, fan_in: FanIn) -> str | None:
         """Why no more tasks should start: all that began the run failed at once."""

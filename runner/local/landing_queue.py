@@ -31,7 +31,7 @@ from runner.plan.snapshot import Snapshot, read_for_recording, with_progress_fil
 
 if TYPE_CHECKING:
     from runner.core.manifest import Manifest
-    from runner.core.result import Failure
+    from runner.core.result import Failure, FailureKind
     from runner.fan_in.outcome import FanIn
     from runner.local.context import RunContext
     from runner.plan.progress import Progress
@@ -83,6 +83,8 @@ class LandingQueue:
         self.unrecorded: list[ChangeSet] = context.journal.state().unrecorded_on(
             context.lander.branch, context.settings.progress
         )
+        # How results have failed that were merged, once they were merged on a new head.
+        self.failed_again: set[FailureKind] = set()
         self._context = context
         self._base = base
         self._landing: _Landing | None = None
@@ -255,6 +257,7 @@ class LandingQueue:
         for each in merged:
             anew = each.fan_in.failed.keys() & landed[each.manifest.batch]
             context.observer.results_refused(each.manifest, each.fan_in, anew)
+            self.failed_again |= {each.fan_in.failed[task_id].kind for task_id in anew}
         failed = [each for each in merged if each.fan_in.failed_attempts]
         branch = context.lander.branch
         context.journal.record_all([each.event(branch) for each in failed])

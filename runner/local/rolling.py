@@ -629,6 +629,9 @@ class RollingSchedule:
             partial(self._events.put, LandingDone()),
             self._scratch,
         )
+        self._stop_reason = self._stop_reason or self._account.red_branch(
+            self._context.lander.branch, self._landing_queue.failed_again
+        )
         if after is before:
             if not self._landing_queue.lands(before.commit):
                 self._head.keep()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,36 @@ def test_no_agent_starts_on_a_red_base_and_no_task_pays_for_it(
     assert project.cli("run", "B").returncode == 0
     assert runs_of(log) == 5
     assert project.states() == {"A": "completed", "B": "completed", "C": "pending"}
+
+
+@pytest.mark.parametrize("schedule", ["batch", "rolling"])
+def test_no_agent_starts_on_a_branch_that_a_person_made_red_meanwhile(
+    project: Project, tmp_path: Path, schedule: str
+) -> None:
+    done = tmp_path / "done"
+    breaks_it = (
+        f"touch {done}; cd {project.root}; echo > bad; git add bad; git commit -qm bad"
+    )
+    project.plan(
+        [
+            {"id": "A", "do": ["write a: a"]},
+            {"id": "B", "depends_on": ["A"], "do": ["write b: b"]},
+        ],
+        verify=f"if [ -e a ] && [ ! -e {done} ]; then {breaks_it}; else ! [ -e bad ]; fi",
+        verify_base="check",
+        sandbox="off",
+    )
+    ended = project.cli("run", "--schedule", schedule)
+    assert "main is red without the work of any task; fix it" in ended.stdout
+    assert ended.returncode == 1
+    begun = [json.loads(line)["task"] for line in project.log.read_text().splitlines()]
+    assert begun.count("A") == 2, begun  # its begin and its end
+    assert project.subjects()[0] == "bad"
+
+    project.git("rm", "-q", "bad")
+    project.commit("fixed by a person")
+    assert project.cli("run", "--schedule", schedule).returncode == 0
+    assert project.records()["A"]["attempts"] == 1
 
 
 def test_the_line_break_at_the_end_of_a_command_is_no_part_of_the_reason(
