@@ -136,14 +136,16 @@ class PooledWorkspaces:
         with self._lock:
             idle = self._idle.pop(slot, None)
             self._acquired += 1
-        if idle is None:
-            return None
-        ready = self._reset(idle, origin, base, branch, exposed=exposed)
-        if ready is None:
-            return None
+            if idle is None:
+                return None
+            # Whoever counts the checkouts that there are counts it meanwhile.
+            lent = self._lent[folder] = _Lent(slot, idle.folder)
+        lent.ready = self._reset(idle, origin, base, branch, exposed=exposed)
+        if lent.ready is not None:
+            return lent.ready.workspace
         with self._lock:
-            self._lent[folder] = _Lent(slot, ready.folder, ready)
-        return ready.workspace
+            del self._lent[folder]
+        return None
 
     def _new_place(self, folder: Path, slot: int) -> Path:
         with self._lock:
@@ -203,14 +205,22 @@ class PooledWorkspaces:
         with self._lock:
             self._lent[folder].ready = ready
 
-    def prewarm(self, count: int, base: str) -> None:
+    def prewarm(self, count: int, base: str, most: int) -> None:
         """Make checkouts of commit `base` in the background until there are `count` for
-        the next attempts, where that takes long.
+        the next attempts, where that takes long; remove those beyond `most`, which nobody
+        will use.
         """
         with self._lock:
             # Who works now leaves its checkout to one of the next.
             present = len(self._idle) + len(self._lent)
-        self._new.prewarm(max(0, count - present), base)
+            surplus = [*self._idle][: max(0, len(self._idle) - most)]
+            removed = [self._idle.pop(slot) for slot in surplus]
+        for idle in removed:
+            self._remove_when_clean(idle)
+        self._new.prewarm(max(0, count - present), base, max(0, most - present))
+
+    def _remove_when_clean(self, idle: _Idle) -> None:
+        idle.cleaned.add_done_callback(lambda _: self._new.remove(idle.folder))
 
     def keep(self, count: int) -> None:
         """As `WorkspacePool.keep`, which each slot does with its own."""

@@ -94,7 +94,7 @@ class SpareCheckouts:
 
     def prewarm(self, count: int, commit: str) -> None:
         """Make so many checkouts in the background, where that takes long."""
-        self._pool.prewarm(count, commit)
+        self._pool.prewarm(count, commit, count)
 
     def make_no_more(self) -> None:
         """No run of verify is expected but those that have begun."""
@@ -144,7 +144,8 @@ class PooledCheckouts:
 
     def prewarm(self, count: int, commit: str) -> None:
         """Make those that are missing to `count` in the background."""
-        self._pool.prewarm(count - len(self._pooled.idle_slots), commit)
+        missing = count - len(self._pooled.idle_slots)
+        self._pool.prewarm(missing, commit, missing)
 
     def make_no_more(self) -> None:
         """As `SpareCheckouts.make_no_more`."""

@@ -241,17 +241,17 @@ class WorkspacePool:
                 )
             return self._background.submit(work, *args)
 
-    def prewarm(self, count: int, base: str) -> None:
+    def prewarm(self, count: int, base: str, most: int) -> None:
         """Create spares of commit `base` until there are `count`, or enough workspaces;
-        remove those that nobody will use.
+        remove those beyond `most`, which nobody will use.
 
-        If a checkout is fast or small, as `keep`.
+        If a checkout is fast or small, `keep` so many.
         """
         if not self.is_large:
-            self.keep(count)
+            self.keep(most)
             return
         with self._lock:
-            self._wanted = count
+            self._wanted = most
             self._remove_surplus()
             room = self._most - len(self._lent) - self._expected
             missing = max(0, min(count - self._expected, room))

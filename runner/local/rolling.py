@@ -226,6 +226,7 @@ class RollingSchedule:
         """
         try:
             yield
+        started = 0
         finally:
             self._early.close()
             if self._verifying is not None:
@@ -235,9 +236,10 @@ class RollingSchedule:
 
     def _start_ready_tasks(self, agent_pool: Executor) -> None:
         while self._stop_reason is None:
+            started += 1
             self._invalid = None
             try:
-                manifest = self._choose_task()
+                manifest = self._choose_task(started)
             except InvalidInput as error:
                 self._invalid = error
                 return
@@ -272,8 +274,9 @@ class RollingSchedule:
     def _report_done(self, manifest: Manifest, outcome: Future[Result | None]) -> None:
         self._events.put(AttemptDone(manifest, outcome))
 
-    def _choose_task(self) -> Manifest | None:
-        """A batch of one task for a free slot; None if no task may start now.
+    def _choose_task(self, started: int) -> Manifest | None:
+        """A batch of one task for a free slot; None if no task may start now. So many have
+        `started` just before.
 
         InvalidInput if the plan, or what it names, cannot be read any more.
         """
@@ -289,7 +292,7 @@ class RollingSchedule:
         if manifest is None:
             # All that can start has started: prepare what the next tasks need.
             self._workspaces.prewarm(
-                min(context.settings.slots, self._ready.waiting),
+                self._ready.ready_after(running_ids, slots),
                 snapshot.commit,
             )
             if context.settings.verify is not None:

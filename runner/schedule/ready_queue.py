@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from heapq import merge
+from itertools import islice
 
 from runner.core.task import Standing, Status, Task
 from runner.plan.graph import TaskGraph
@@ -119,6 +120,11 @@ class ReadyQueue:
     def ready(self) -> int:
         """The number of ready tasks that do not run."""
         return len(self._frontier)
+
+    def ready_after(self, running: Iterable[str], most: int) -> int:
+        """How many tasks could start if these had completed, counted up to `most`."""
+        ids = [task_id for task_id in running if task_id in self._tasks]
+        return sum(1 for _ in islice(self._frontier.ready_after(ids), most))
 
     @property
     def waiting(self) -> int:

@@ -8,10 +8,12 @@ import stat
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from runner.attempt import capture, workspace_pool
+from runner.attempt import capture, checkout_reset, workspace_pool
+from runner.attempt.checkout_reset import ReadyCheckout
 from runner.attempt.pooled_workspaces import PooledWorkspaces
 from runner.attempt.workspace import Workspace
 from runner.attempt.workspace_pool import WorkspacePool
@@ -415,10 +417,49 @@ def test_what_the_next_attempts_lack_is_made_ahead(
         pool.ready(Path(name), pool.acquire(base, Path(name), BRANCH, slot))
     pool.release(Path("B"))
     # the idle one, that in which an attempt works, and another
-    pool.prewarm(3, base)
+    pool.prewarm(3, base, 3)
     pool._new._begin(int).result()
     [spare] = pool._new._spares
     inode = spare.checkout.stat().st_ino
     space = pool.acquire(base, Path("C"), BRANCH, 2)
     assert space.checkout.stat().st_ino == inode
     assert not space.is_ready
+
+
+def test_checkouts_that_nobody_will_use_are_removed_before_the_end(
+    pool: PooledWorkspaces, project: Project
+) -> None:
+    base = project.git("rev-parse", "HEAD")
+    folders = []
+    for name, slot in (("A", 0), ("B", 1), ("C", 2)):
+        space = pool.acquire(base, Path(name), BRANCH, slot)
+        folders.append(space.folder)
+        pool.ready(Path(name), space)
+    for name in "ABC":
+        pool.release(Path(name))
+    pool.prewarm(0, base, 1)
+    pool._background.submit(int).result()
+    pool._background.submit(int).result()
+    pool._new._begin(int).result()
+    assert [folder.exists() for folder in folders] == [False, False, True]
+    assert pool.idle_slots == (2,)
+    assert pool.acquire(base, Path("D"), BRANCH, 2).folder == folders[2]
+
+
+@pytest.mark.usefixtures("makes_spares")
+def test_a_checkout_that_is_being_reset_is_counted(
+    pool: PooledWorkspaces, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = project.git("rev-parse", "HEAD")
+    pool.ready(Path("A"), pool.acquire(base, Path("A"), BRANCH, 0))
+    pool.release(Path("A"))
+    moved = checkout_reset.moved
+
+    def looked_at(*args: Any, **options: Any) -> ReadyCheckout | None:
+        pool.prewarm(1, base, 1)
+        return moved(*args, **options)
+
+    monkeypatch.setattr(checkout_reset, "moved", looked_at)
+    assert pool.acquire(base, Path("B"), BRANCH, 0).is_ready
+    pool._new._begin(int).result()
+    assert pool._new._spares == []

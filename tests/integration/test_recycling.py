@@ -100,7 +100,7 @@ def attempt(
     """One attempt on `base`: what it found in its checkout."""
     folder = pool._scratch / "attempt"
     space = pool.acquire(base, folder, BRANCH)
-    pool.prewarm(1, base)
+    pool.prewarm(1, base, 1)
     found = state(space)
     setup(space.checkout)
     space = capture.record_preparation(space)
@@ -253,7 +253,7 @@ def test_no_checkout_is_made_beside_those_that_will_be_used_again(
 ) -> None:
     base = project.git("rev-parse", "HEAD")
     attempt(pool, base)
-    pool.prewarm(2, base)
+    pool.prewarm(2, base, 2)
     pool._begin(int).result()
     assert len(created) == 1
     assert len(pool._spares) == 1

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from runner.attempt.workspace_pool import WorkspacePool
 from runner.core.events import BatchMerged, RunEvent, VerifyStarted
 from runner.core.manifest import Manifest
 from runner.local.joint_merge import JointMerge
@@ -661,3 +662,27 @@ def test_a_single_result_lands_as_the_commit_that_merged_it(project: Project) ->
     assert project.git("rev-list", "--count", "HEAD~3..") == "3"
     unreachable = project.git("fsck", "--strict", "--unreachable", "--no-reflogs")
     assert "commit" not in unreachable
+def test_as_many_checkouts_are_made_ahead_as_tasks_become_ready(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[int, int]] = []
+
+    def prewarm(_pool: WorkspacePool, count: int, _base: str, most: int) -> None:
+        asked.append((count, most))
+
+    monkeypatch.setattr(WorkspacePool, "prewarm", prewarm)
+    tasks = [
+        {"id": "A", "do": ["sleep 0.2", "write a: a"]},
+        {"id": "B", "do": ["sleep 0.2", "write b: b"], "depends_on": ["A"]},
+        {"id": "C", "do": ["sleep 0.2", "write c: c"], "depends_on": ["A", "B"]},
+    ]
+    project.plan(tasks, schedule="rolling", max_concurrent=3)
+    project.run()
+    assert project.states() == dict.fromkeys("ABC", "completed")
+    # While A works, B would be ready; the last task may not have taken its checkout
+    # when it has just started.
+    assert asked[0] == (1, 3)
+    assert (0, 1) in asked
+    assert asked[-1] == (0, 0)
+
+

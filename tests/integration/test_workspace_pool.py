@@ -43,7 +43,7 @@ def pool(
 
 def prewarm(pool: WorkspacePool, count: int, base: str) -> None:
     """Make spares, and wait for them."""
-    pool.prewarm(count, base)
+    pool.prewarm(count, base, count)
     pool._begin(lambda: None).result()
 
 
@@ -140,14 +140,27 @@ def test_spares_that_nobody_will_use_are_removed_before_the_end(
     assert spares(tmp_path) == []
 
 
+def test_a_spare_stays_for_an_attempt_that_has_not_taken_it_yet(
+    pool: WorkspacePool, project: Project, tmp_path: Path
+) -> None:
+    base = project.git("rev-parse", "HEAD")
+    prewarm(pool, 2, base)
+    # The last task has just started.
+    pool.prewarm(0, base, 1)
+    [spare] = pool._spares
+    inode = spare.checkout.stat().st_ino
+    space = pool.acquire(base, tmp_path / "scratch" / "T", BRANCH)
+    assert space.checkout.stat().st_ino == inode
+
+
 def test_a_spare_that_was_to_be_made_is_not_if_nobody_will_use_it(
     pool: WorkspacePool, project: Project, tmp_path: Path
 ) -> None:
     base = project.git("rev-parse", "HEAD")
     is_free = threading.Event()
     pool._begin(is_free.wait, 60)
-    pool.prewarm(2, base)
-    pool.prewarm(1, base)
+    pool.prewarm(2, base, 2)
+    pool.prewarm(1, base, 1)
     is_free.set()
     prewarm(pool, 1, base)
     assert len(spares(tmp_path)) == len(pool._spares) == pool._expected == 1
@@ -161,7 +174,7 @@ def test_a_used_workspace_becomes_a_spare_instead_of_one_that_was_to_be_made(
     inode = used.checkout.stat().st_ino
     is_free = threading.Event()
     pool._begin(is_free.wait, 60)
-    pool.prewarm(2, base)
+    pool.prewarm(2, base, 2)
     pool.release(used.folder)
     is_free.set()
     prewarm(pool, 2, base)

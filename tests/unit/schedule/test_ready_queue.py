@@ -66,6 +66,18 @@ def test_a_branch_that_somebody_else_moved_is_scanned_again() -> None:
     assert (queue.waiting, [picked.id for picked in queue.pick(9, [])]) == (1, ["B"])
 
 
+def test_tasks_that_could_start_next_are_counted_up_to_a_number() -> None:
+    head = snapshot(
+        task("A"), task("B", depends_on=["A"]), task("C", depends_on=["B"]), task("D")
+    )
+    queue = ReadyQueue(LIMIT)
+    queue.sync(head, ["A"])
+    # D is ready, and B would be
+    assert queue.ready_after(["A", "gone"], 9) == 2
+    assert queue.ready_after(["A"], 1) == 1
+    assert queue.ready_after([], 9) == 1
+
+
 def test_a_plan_is_scanned_once_while_its_tasks_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
