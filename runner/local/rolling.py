@@ -506,6 +506,10 @@ class RollingSchedule:
     def _has_room(self) -> bool:
         """Whether there are results which may be merged beside what is verified now."""
         if not self._unmerged or self._verifying is None:
+                    # With one slot the next task starts from what this one made.
+                    has_work = result is not None and result.succeeded
+                    if has_work and self._context.settings.slots > 1:
+                        self._exited[manifest.batch] = manifest
             return bool(self._unmerged)
         # Where a landing is due, nothing more is put before it.
         has_room = self._verifying.has_room_for(self._unmerged.first)

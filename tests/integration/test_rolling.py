@@ -602,6 +602,72 @@ def test_a_slot_that_is_free_does_not_wait_for_verify(project: Project) -> None:
     assert most_at_once(project.intervals()) <= 2
 
 
+def test_a_slot_is_free_while_a_result_waits_for_another_verify(
+    project: Project,
+) -> None:
+    starts = f"for i in $(seq 300); do grep -q '\"D\"' {project.log} && break; sleep 0.1; done"
+    project.plan(
+        [
+            {"id": "A", "do": ["write A: x"]},
+            {"id": "B", "do": ["sleep 1", "write B: x"]},
+            {
+                "id": "C",
+                "agent": {"command": ["sh", "-c", f"{starts}; echo x > C"]},
+            },
+            {"id": "D", "do": ["write D: x"]},
+        ],
+        schedule="rolling",
+        max_concurrent=2,
+        workspace="pooled",
+        # A is verified, B waits, and C works until D has started
+        verify=f"{starts}; grep -q '\"D\"' {project.log}",
+        verify_retries=0,
+    )
+    project.run()
+    assert set(project.states().values()) == {"completed"}
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_what_is_verified_lands_while_more_is_verified_on_top_of_it(
+    project: Project, moved: bool
+) -> None:
+    flag = project.log.with_name("flag")
+    main = f"git -C {project.root}"
+
+    def until(condition: str) -> str:
+        return f"for i in $(seq 300); do {condition} && break; sleep 0.1; done; {condition}"
+
+    # A and B are green once C is verified on top of them, and C once they have landed, or
+    # before if somebody else commits.
+    file = project.root / "person"
+    commit = (
+        f"test -e {file} || {{ touch {file}; {main} add person; "
+        f"{main} commit -q -m person; }}"
+    )
+    below = f"{commit if moved else 'true'}; {until(f'test -e {flag}')}"
+    above = "sleep 1" if moved else until(f"{main} cat-file -e main:A")
+    tasks: list[dict[str, Any]] = [
+        {"id": t, "do": [f"write {t}: x"], "max_attempts": 1} for t in "ABC"
+    ]
+    tasks[2]["do"].insert(0, "sleep 1")
+    project.plan(
+        tasks,
+        schedule="rolling",
+        max_concurrent=2,
+        verify_concurrent=2,
+        verify=f"if test -e C; then touch {flag}; {above}; elif test -e A -a -e B; then "
+        f"{below}; fi",
+        verify_retries=0,
+    )
+    project.run()
+    assert project.states() == dict.fromkeys("ABC", "completed")
+    subjects = project.git("log", "--format=%s").splitlines()
+    assert subjects.count("person") == moved
+    assert project.git("ls-files", "person") == "person" * moved
+    assert project.git("status", "--porcelain") == ""
+    project.git("fsck", "--strict")
+
+
 def test_a_request_during_verify_counts_when_it_is_over(project: Project) -> None:
     requests = project.root / ".git" / "fanin" / "requests"
     skip = f"PYTHONPATH={ROOT} {sys.executable} -m runner -C {project.root} skip B"
