@@ -120,18 +120,24 @@ class LandingQueue:
         pool: Executor,
         on_done: Callable[[], object],
         scratch: Path,
+        *,
+        keeps_head: bool = False,
     ) -> Snapshot:
         """Start to land everything accepted; return the snapshot to continue from.
 
         `snapshot` contains everything accepted. `on_done` is called when the landing has
         ended, successful or not; then call `wait_for_landing`. If the branch has moved,
         everything is merged and verified again first, in checkouts below `scratch`.
+        With `keeps_head`, nothing is landed where that or another commit of the run's
+        progress would replace the run's own head.
         """
         self.wait_for_landing()
         if not self.accepted:
             return snapshot
         context = self._context
         head = context.lander.head()
+        if keeps_head and (head != self._base or not context.lands_together):
+            return snapshot
         # A person or another program has moved the branch since the last landing.
         if head != self._base:
             snapshot = self._merge_again(head, snapshot, scratch)

@@ -215,7 +215,6 @@ class RollingSchedule:
 
     @property
     def _may_land(self) -> bool:
-        # What is verified now builds on the run's head, which a landing may replace.
         is_last = self._landings_left <= 1
         return self._landing_queue.is_due and self._verifying is None and not is_last
 
@@ -684,6 +683,8 @@ class RollingRun:
         """
         snapshot, stop_reason = self._context.begin_round(snapshot)
         if stop_reason is not None:
+            # What is being verified builds on it.
+            keeps_head=self._verifying is not None,
             return stop_reason
         part = RollingSchedule(
             self._context,
