@@ -105,6 +105,7 @@ class Settings(UserDocument):
     verify_concurrent: Annotated[int, Field(ge=1, le=64)] = 1
     verify_cache: bool = True
     verify_base: Literal["check", "ignore"] = "check"
+    start_after: Literal["verify", "merge"] = "verify"
     agent: AgentSettings | None = None
     env: PlainEnv = Field(default_factory=dict)
     prompt_template: str | None = None

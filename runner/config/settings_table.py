@@ -369,6 +369,21 @@ SETTINGS = (
         on_actions=False,
     ),
     Setting(
+        "start_after",
+        "text",
+        "verify: a task starts when what it depends on is verified; merge: when it is "
+        "merged",
+        ("run",),
+        meaning="with `schedule: rolling`. `verify`: a task starts when the work that it "
+        "depends on is verified; `merge`: when that is merged, while `verify` runs. If it "
+        "turns out red, the task is stopped and starts again, and what it used is spent. "
+        "Only verified work lands ([more](#verifying-what-lands-verify)). On one machine",
+        default="verify",
+        metavar="verify|merge",
+        handed_on=False,
+        on_actions=False,
+    ),
+    Setting(
         "agent",
         "mapping",
         "The agent, as the name of a preset, or several: [claude, codex]",

@@ -176,6 +176,8 @@ class Admission:
 
     def _reason_not_to_count(self, reading: Reading) -> str | None:
         """Return why the result does not follow from the head's progress, or None."""
+        if self._batch.results.outdated is not None:
+            return self._batch.results.outdated
         entry = reading.entry
         task = self._batch.snapshot.graph.tasks.get(entry.task.id)
         stale = progress.stale_reason(

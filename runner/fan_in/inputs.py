@@ -65,7 +65,8 @@ class BatchResults:
     fan-in's `failed_attempts` until another one records them. `defers_progress`: the
     commits lack the progress file, and the caller writes it before the work lands.
     `is_in_base` says of a task that the batch's base has its work, where the progress
-    file there may not.
+    file there may not. `outdated` says why no result counts although
+    the head's progress lets it.
     `notices` are sentences for the commit's message.
     """
 
@@ -80,6 +81,7 @@ class BatchResults:
     defers_failures: bool = False
     defers_progress: bool = False
     is_in_base: Callable[[str], bool] = _is_nothing_in_base
+    outdated: str | None = None
     notices: tuple[str, ...] = ()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 from runner import pipeline
 from runner.attempt import preparation
 from runner.attempt.reports import AttemptReports
+from runner.core.cancellation import Cancellation
 from runner.core.errors import WorkNotWritten
 from runner.core.result import Failure, Result
 from runner.local.observer import log_path
@@ -64,12 +66,14 @@ class AttemptRunner:
         agent_exited: Callable[[], object] | None = None,
         before_result: Callable[[], object] = do_nothing,
         early: EarlyWorkspace | None = None,
+        cancel: threading.Event | None = None,
     ) -> Result | None:
         """Run one attempt to its end; None without running it if the run is to stop.
 
         `agent_exited` is called when the attempt's programs have ended and its work is
         still to be captured, unless it is None; `before_result` before its result is
         written. `early` is the workspace to run it in, if one is being prepared for it.
+        `cancel` ends it alone when it is set.
         """
         context = self._context
         if context.draining.is_set():
@@ -77,7 +81,9 @@ class AttemptRunner:
         watch = context.lander.watch
         with watch.attempt(manifest.batch, entry.task.id, entry.attempt):
             try:
-                return self._run(manifest, entry, agent_exited, before_result, early)
+                return self._run(
+                    manifest, entry, agent_exited, before_result, early, cancel
+                )
             except WorkNotWritten as error:
                 # The run ends with one of these, and each has a checkout to name.
                 context.observer.note(f"{error.message}; {error.advice}")
@@ -94,8 +100,13 @@ class AttemptRunner:
         agent_exited: Callable[[], object] | None,
         before_result: Callable[[], object],
         early: EarlyWorkspace | None,
+        cancel: threading.Event | None,
     ) -> Result:
         context = self._context
+        attempt_context = context.attempt_context
+        if cancel is not None:
+            cancel = Cancellation(cancel, attempt_context.cancel)
+            attempt_context = replace(attempt_context, cancel=cancel)
         reports = AttemptReports(
             context.observer.observe, manifest.batch, entry, log_path(manifest, entry)
         )
@@ -111,7 +122,7 @@ class AttemptRunner:
             results=context.results_folder(manifest),
             scratch=self._scratch,
             attempt_context=replace(
-                context.attempt_context,
+                attempt_context,
                 on_set_up=context.report_set_up,
                 on_start=reports.started,
                 on_phase=reports.phase,
@@ -121,9 +132,7 @@ class AttemptRunner:
                 keep_files=partial(context.journal.keep_result, manifest, entry.folder),
                 echo=reports.output.feed,
                 on_usage=reports.used,
-                walls=self._walls_of_tasks.get(
-                    entry.task.id, context.attempt_context.walls
-                ),
+                walls=self._walls_of_tasks.get(entry.task.id, attempt_context.walls),
             ),
             **checkout,
         )

@@ -16,6 +16,7 @@ from runner.local.merge_order import MergeOrder
 from runner.local.request_context import RequestContext, TakenRequests
 from runner.local.setup_record import SetupRecord
 from runner.local.unrecorded import counted_snapshot, with_unrecorded
+from runner.local.unverified_starts import UnverifiedStarts
 from runner.plan.snapshot import Snapshot, committed_include, committed_template
 from runner.plan.trees import CommitTree
 from runner.schedule.task_choice import EVERY_TASK, TaskChoice
@@ -58,6 +59,7 @@ class RunContext:
     delivery: LocalDelivery | None = None
     deferred: set[str] = field(default_factory=set)
     merge_order: MergeOrder = field(default_factory=MergeOrder)
+    unverified: UnverifiedStarts = field(default_factory=UnverifiedStarts)
 
     def snapshot(self) -> Snapshot:
         """The plan and progress at the branch's head, with what the journal has besides.
@@ -178,6 +180,7 @@ class RunContext:
             results,
             defers_progress=self.lands_together,
             is_in_base=partial(self.merge_order.is_in_base, manifest.batch),
+            outdated=self.unverified.why_outdated(manifest.batch),
         )
 
     @property

@@ -103,6 +103,7 @@ class JointMerge:
         self._scratch, self._pool, self._on_verdict = scratch, pool, on_verdict
         self._unrecorded = unrecorded
         self._at_once = context.settings.verify_concurrent
+        self._starts_after_merge = context.settings.start_after == "merge"
         # with everything that was taken
         self.head = self._with_unrecorded(snapshot)
         # what is merged on top of it and not decided
@@ -135,8 +136,10 @@ class JointMerge:
         return [Candidate(each.manifest, each.snapshot) for each in self._chain]
 
     def has_room_for(self, manifest: Manifest) -> bool:
-        """Whether the result can be verified now, on top of what is being verified."""
-        if self._free <= 0:
+        """Whether the result can be merged now, on top of what is being verified: if
+        nothing starts from it, only to be verified at once.
+        """
+        if self._free <= 0 and not self._starts_after_merge:
             return False
         if self._search.is_splitting or self._search.guilty:
             return False
@@ -377,6 +380,13 @@ class VerifiedMerge:
     def candidates(self) -> list[Candidate]:
         """As `JointMerge.candidates`."""
         return self._joint.candidates
+
+    @property
+    def candidate_snapshot(self) -> Snapshot | None:
+        """The last candidate, with what was requested; None if there is none."""
+        if not self.candidates:
+            return None
+        return apply_changes(self.candidates[-1].snapshot, self.requested).snapshot
 
     def close(self) -> None:
         """End what still runs, and leave no quarantine behind."""

@@ -8,16 +8,17 @@ Writing to the disk is slow, so results that are merged one after another are ma
 durable together, and a batch is made durable while its agent works. Verifying takes
 longer still: it has a thread of its own, and tasks start meanwhile from the head that
 was verified last. For those that become ready if it is green, workspaces are prepared
-while it runs; no agent starts in one before (`early_workspaces`). Merged work lands
-on the branch as one commit when no task runs, at the latest after `max_concurrent`
-accepted results (`landing_queue`). After a crash, accepted and open batches are merged
-again from their result folders.
+while it runs; no agent starts in one before (`early_workspaces`). With
+`start_after: merge` they start from the work that is being verified
+(`unverified_starts`). Merged work lands on the branch as one commit when no task runs,
+at the latest after `max_concurrent` accepted results (`landing_queue`). After a crash,
+accepted and open batches are merged again from their result folders.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence, Set
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -26,14 +27,12 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, NamedTuple
 
-from runner import pipeline
-from runner.attempt import preparation
-from runner.attempt.early_workspaces import EarlyWorkspaces, Preparation
 from runner.core.errors import InvalidInput
 from runner.core.plurals import pluralize
 from runner.core.result import FailureKind, Result
+from runner.local.early_preparation import EarlyPreparation
 from runner.local.joint_merge import (
-    Candidate,
+    MergedResult,
     MergedResults,
     VerifiedMerge,
     adopt,
@@ -43,6 +42,7 @@ from runner.local.landing_queue import LandingQueue, Merged
 from runner.local.merge_queue import MergeQueue
 from runner.local.run_head import RunHead
 from runner.schedule.ready_queue import ReadyQueue
+from runner.schedule.slot_choice import HeadToStartFrom, choose
 
 if TYPE_CHECKING:
     from runner.attempt.early_workspaces import EarlyWorkspace
@@ -123,16 +123,9 @@ class RollingSchedule:
         self._unmerged = MergeQueue(context)
         # the merge of those that are being verified
         self._verifying: VerifiedMerge | None = None
+        self._starts_after_merge = context.settings.start_after == "merge"
         # for tasks that become ready if verify is green
-        self._early = EarlyWorkspaces(
-            workspaces,
-            context.repo.origin,
-            scratch,
-            context.attempt_context,
-            context.settings.slots,
-        )
-        # the commit and the number of workspaces that it was last looked at for
-        self._prepared_for: tuple[str, int] | None = None
+        self._early = EarlyPreparation(context, workspaces, scratch)
         # Of the run so far: a batch's number is used once.
         self.rounds = rounds
         self._earlier_landings = landings
@@ -216,7 +209,7 @@ class RollingSchedule:
     @property
     def _may_land(self) -> bool:
         is_last = self._landings_left <= 1
-        return self._landing_queue.is_due and self._verifying is None and not is_last
+        return self._landing_queue.is_due and not is_last
 
     @contextmanager
     def _ends_merge(self) -> Iterator[None]:
@@ -225,7 +218,6 @@ class RollingSchedule:
         """
         try:
             yield
-        started = 0
         finally:
             self._early.close()
             if self._verifying is not None:
@@ -234,8 +226,8 @@ class RollingSchedule:
     # -- start tasks --
 
     def _start_ready_tasks(self, agent_pool: Executor) -> None:
+        started = 0
         while self._stop_reason is None:
-            started += 1
             self._invalid = None
             try:
                 manifest = self._choose_task(started)
@@ -244,11 +236,14 @@ class RollingSchedule:
                 return
             if manifest is None:
                 return
+            started += 1
             self._running[manifest.batch] = manifest
             agent_exited: Callable[[], object] | None = None
-            # With one slot the next task starts from what this one made, and with pooled
-            # checkouts in the one that this task leaves.
+            cancel: threading.Event | None = None
+            if manifest.base != self._head.snapshot.commit:
+                cancel = self._context.unverified.add(manifest)
             settings = self._context.settings
+            # With pooled checkouts the next task starts in the one that this task leaves.
             if settings.slots > 1 and settings.workspace == "fresh":
                 agent_exited = partial(self._events.put, AgentExited(manifest))
             attempt = agent_pool.submit(
@@ -257,6 +252,7 @@ class RollingSchedule:
                 agent_exited,
                 self._head.recorded,
                 self._claim_early(manifest),
+                cancel,
             )
             attempt.add_done_callback(partial(self._report_done, manifest))
 
@@ -290,16 +286,19 @@ class RollingSchedule:
         manifest = self._next_batch()
         if manifest is None:
             # All that can start has started: prepare what the next tasks need.
+            slots = context.settings.slots
             self._workspaces.prewarm(
                 self._ready.ready_after(running_ids, slots),
                 snapshot.commit,
+                # Those that have just started may not have taken theirs.
+                min(slots, self._ready.waiting + started),
             )
             if context.settings.verify is not None:
                 self._prewarm_for_verify(snapshot.commit)
             return None
         self._ready.mark_started(_task(manifest).id)
         self.rounds += 1
-        context.merge_order.add_chosen(manifest.batch)
+        self._note_base(manifest)
         context.observer.batch_chosen(manifest)
         return manifest
 
@@ -312,42 +311,102 @@ class RollingSchedule:
             self._spares.make_no_more()
 
     def _next_batch(self) -> Manifest | None:
-        running = list(self._running.values())
         # An agent that has exited uses no slot, although its result is not merged yet.
-        free = self._account.slots - len(running) + len(self._exited)
+        free = self._account.slots - len(self._running) + len(self._exited)
         if self._context.draining.is_set() or free <= 0 or self._account.holds_back():
             return None
         if self._has_work_for_last_landing:
             return None
+        running = list(self._running.values())
         agents = self._account.choose_agents(
             self._head.snapshot.plan,
             [manifest.entries[0].agent for manifest in running],
         )
-        running_tasks = [_task(manifest) for manifest in running]
-        exited_ids = [_task(manifest).id for manifest in self._exited.values()]
-        slots = self._account.slots
-        if self._context.settings.verify is not None:
+        settings = self._context.settings
+        choice = choose(
+            self._choices(),
+            self._account.slots,
+            agents.may_start,
             # Results may wait long for it: no slot waits for what they would free.
-            slots += len(exited_ids)
-            exited_ids.clear()
-
-        def select_tasks(affordable: int) -> list[Task]:
-            picked = self._ready.pick_for_slot(
-                slots, running_tasks, exited_ids, agents.may_start
-            )
-            return picked[:affordable]
-
+            waits_for_merges=settings.verify is None,
+            # With one slot each task starts from what the one before has made.
+            prefers_last=settings.slots == 1,
+        )
+        tasks = choice.tasks
         return self._context.next_batch(
-            self._head.snapshot,
+            choice.head.snapshot,
             self.rounds + 1,
             slots=1,
             budget=self._account.reserve(running),
-            select_tasks=select_tasks,
+            select_tasks=lambda affordable: tasks[:affordable],
             agents=agents,
             # With a single share, the first task would reserve the whole budget and the
             # others would wait for it.
-            budget_shares=min(free, self._ready.ready),
+            budget_shares=min(free, choice.head.queue.ready),
         )
+
+    # -- start from what verify has not decided --
+
+    def _choices(self) -> list[HeadToStartFrom]:
+        """The run's head, and with `start_after: merge` also all that is merged."""
+        heads = [self._as_choice(self._head.snapshot, self._ready, set())]
+        if self._verifying is None or not self._starts_after_merge:
+            return heads
+        snapshot = self._verifying.candidate_snapshot
+        if snapshot is not None and not snapshot.problems:
+            heads.append(self._as_choice(snapshot, self._ready.copy(), self._in_verify))
+            heads[-1].queue.sync(snapshot, [task.id for task in heads[-1].running])
+        return heads
+
+    def _as_choice(
+        self, snapshot: Snapshot, queue: ReadyQueue, merged: Set[str]
+    ) -> HeadToStartFrom:
+        """A head in which these batches are merged."""
+        return HeadToStartFrom(
+            snapshot,
+            queue,
+            [
+                _task(self._running[each])
+                for each in self._running
+                if each not in merged
+            ],
+            [
+                _task(self._exited[each]).id
+                for each in self._exited
+                if each not in merged
+            ],
+        )
+
+    def _note_base(self, manifest: Manifest) -> None:
+        """Keep a base that is not verified, and what it has, for such a batch."""
+        verifying = self._verifying
+        unverified: list[str] = []
+        if verifying is not None and manifest.base != self._head.snapshot.commit:
+            unverified = [_task(self._running[each]).id for each in self._in_verify]
+            verifying.quarantine.adopt(
+                [manifest.base], [self._head.snapshot.commit], packed=True
+            )
+            self._head.keep_unverified(manifest.base)
+        self._context.merge_order.add_chosen(manifest.batch, unverified)
+
+    def _stop_dependents(self, results: Sequence[MergedResult]) -> None:
+        """End the attempts that started on work which is sent back."""
+        context = self._context
+        sent_back = [
+            _task(each.manifest).id for each in results if not each.fan_in.landed
+        ]
+        if not sent_back or not context.unverified:
+            return
+        # What may become the head now does not build on what is sent back.
+        self._head.keep_others()
+        for task_id in sent_back:
+            context.merge_order.add_sent_back(task_id)
+        graph = self._head.snapshot.graph
+        for stopped, needed in context.unverified.stop_dependents(sent_back, graph):
+            context.observer.note(
+                f"{stopped} is stopped and will start again: {needed}, which it needs, "
+                "was sent back"
+            )
 
     def _run_attempt(
         self,
@@ -355,6 +414,7 @@ class RollingSchedule:
         agent_exited: Callable[[], object] | None,
         head_recorded: Future[None],
         early: EarlyWorkspace | None,
+        cancel: threading.Event | None,
     ) -> Result | None:
         """Open the batch and run its attempt.
 
@@ -371,6 +431,7 @@ class RollingSchedule:
                 # the base, and the journal's event about it
                 before_result=head_recorded.result,
                 early=early,
+                cancel=cancel,
             )
         finally:
             if early is not None:  # in case it has not run
@@ -380,22 +441,33 @@ class RollingSchedule:
 
     def _claim_early(self, manifest: Manifest) -> EarlyWorkspace | None:
         """The workspace that is being prepared for such a batch, if there is one."""
-        entry = manifest.entries[0]
-        if self._attempts.has_own_walls(entry.task.id):
+        if self._attempts.has_own_walls(_task(manifest).id):
             return None
-        branch = pipeline.branch_of(entry.folder)
-        return self._early.claim(Preparation.of(manifest, manifest.base, branch))
+        return self._early.claim(manifest)
 
     def _prepare_early(self) -> None:
         """Prepare workspaces for the tasks that can start if verify is green, and give up
         those for what it does not verify any more.
         """
-        candidates: list[Candidate] = []
-        if self._verifying is not None and self._may_prepare:
-            candidates = self._verifying.candidates
-        self._early.keep([each.snapshot.commit for each in candidates])
-        if candidates:
-            self._prepare_for(candidates[-1])
+        if self._starts_after_merge:
+            return  # their agents start instead
+        verifying = self._verifying
+        if verifying is None or not self._may_prepare:
+            self._early.keep_for(())
+            return
+        self._early.keep_for(verifying.candidates)
+        if not verifying.candidates:
+            return
+        working = self._running.keys() - self._exited.keys() - self._in_verify
+        unverified = self._running.keys() - self._in_verify
+        self._early.prepare_for(
+            verifying.candidates[-1],
+            verifying.quarantine,
+            self._ready,
+            [_task(self._running[batch]) for batch in sorted(unverified)],
+            free=self._account.slots - len(working),
+            at_work=len(self._at_work()),
+        )
 
     @property
     def _may_prepare(self) -> bool:
@@ -409,33 +481,6 @@ class RollingSchedule:
             return False
         budget = self._account.reserve(list(self._running.values()))
         return budget.affordable(1) > 0
-
-    def _prepare_for(self, candidate: Candidate) -> None:
-        """Prepare as many workspaces as are worth it, and there are tasks for."""
-        assert self._verifying is not None
-        commit = candidate.snapshot.commit
-        working = self._running.keys() - self._exited.keys() - self._in_verify
-        most = preparation.most_ahead(
-            self._account.slots - len(working),
-            self._workspaces.setup_seconds,
-            is_large=self._workspaces.is_large,
-            at_work=len(self._at_work()),
-            cores=os.cpu_count() or 1,
-        )
-        if (commit, most) == self._prepared_for or most <= len(self._early):
-            return
-        self._prepared_for = (commit, most)
-        branch = pipeline.branch_of("000")
-        wanted = Preparation.of(candidate.manifest, commit, branch)
-        if candidate.snapshot.problems:
-            return
-        unverified = self._running.keys() - self._in_verify
-        running = [_task(self._running[batch]) for batch in sorted(unverified)]
-        queue = self._ready.copy()
-        queue.sync(candidate.snapshot, [task.id for task in running])
-        tasks = queue.pick(most, running)
-        for _ in tasks[len(self._early) :]:
-            self._early.prepare(wanted, self._verifying.quarantine.folder)
 
     # -- take in what has happened --
 
@@ -461,6 +506,10 @@ class RollingSchedule:
                     # before anything else starts that would meet the same limit
                     self._account.note_limit(manifest, result)
                     self._unmerged.add(manifest, result)
+                    # With one slot the next task starts from what this one made.
+                    has_work = result is not None and result.succeeded
+                    if has_work and self._context.settings.slots > 1:
+                        self._exited[manifest.batch] = manifest
                 case LandingDone():
                     self._landing_queue.wait_for_landing()
                 case VerifyDone():
@@ -505,10 +554,6 @@ class RollingSchedule:
     def _has_room(self) -> bool:
         """Whether there are results which may be merged beside what is verified now."""
         if not self._unmerged or self._verifying is None:
-                    # With one slot the next task starts from what this one made.
-                    has_work = result is not None and result.succeeded
-                    if has_work and self._context.settings.slots > 1:
-                        self._exited[manifest.batch] = manifest
             return bool(self._unmerged)
         # Where a landing is due, nothing more is put before it.
         has_room = self._verifying.has_room_for(self._unmerged.first)
@@ -542,8 +587,7 @@ class RollingSchedule:
                 )
                 self._take_in(quarantine, merged)
             return
-        # Their agents have exited. With one slot the next task starts from this work.
-        if self._context.settings.slots > 1:
+        if self._starts_after_merge:  # with one slot, too
             self._exited |= {manifest.batch: manifest for manifest in manifests}
         if self._verifying is None:
             self._verifying = VerifiedMerge(
@@ -581,8 +625,10 @@ class RollingSchedule:
         for result in merged.results:
             del self._running[result.manifest.batch]
             self._exited.pop(result.manifest.batch, None)
+            context.unverified.discard(result.manifest.batch)
             if result.fan_in.landed:
                 context.merge_order.add_merged(_task(result.manifest).id)
+        self._stop_dependents(merged.results)
         for each in self._accept(quarantine, merged):
             stop_reason = self._account_for_result(each.manifest, each.fan_in)
             self._stop_reason = stop_reason or self._stop_reason
@@ -634,6 +680,8 @@ class RollingSchedule:
             landing_pool,
             partial(self._events.put, LandingDone()),
             self._scratch,
+            # What is being verified builds on it.
+            keeps_head=self._verifying is not None,
         )
         self._stop_reason = self._stop_reason or self._account.red_branch(
             self._context.lander.branch, self._landing_queue.failed_again
@@ -683,8 +731,6 @@ class RollingRun:
         """
         snapshot, stop_reason = self._context.begin_round(snapshot)
         if stop_reason is not None:
-            # What is being verified builds on it.
-            keeps_head=self._verifying is not None,
             return stop_reason
         part = RollingSchedule(
             self._context,

@@ -35,6 +35,8 @@ class RunHead:
         self._is_kept = True  # whether the newest ref is at the head
         # A new ref each time the branch moved: bases stay on the one before.
         self._refs = [f"{RUN_HEADS}/{context.run}/head"]
+        self._unverified_ref = ""
+        self._unverified_refs: list[str] = []
 
     def advance(self, snapshot: Snapshot, merged: Sequence[Merged]) -> None:
         """Go on to a head with these results, not durable yet."""
@@ -69,24 +71,47 @@ class RunHead:
 
     def move_ref(self) -> None:
         """Move the newest ref to the head. Raises EnvironmentBroken if git cannot."""
-        ref = self._refs[-1]
-        refusal = self._context.repo.ref_refusal(ref, self.snapshot.commit)
+        self._set_ref(self._refs[-1], self.snapshot.commit)
+        self._is_kept = True
+
+    def _set_ref(self, ref: str, commit: str) -> None:
+        refusal = self._context.repo.ref_refusal(ref, commit)
         if refusal is not None:
             raise EnvironmentBroken(
                 f"cannot move {ref}: {refusal}", "the results are kept; run again"
             )
-        self._is_kept = True
 
     def replace(self, snapshot: Snapshot) -> None:
         """Go on from another head, as what was merged is merged anew on the branch."""
         self.keep()
+        self.keep_others()
         self._refs.append(f"{RUN_HEADS}/{self._context.run}/head-{len(self._refs)}")
         self.snapshot = snapshot
         self.move_ref()
 
+    def keep_unverified(self, commit: str) -> None:
+        """Keep a commit that may become the head, for what starts from it.
+
+        It builds on those before, but for the first one after `keep_others`. Raises
+        EnvironmentBroken if git cannot.
+        """
+        if not self._unverified_ref:
+            number = len(self._unverified_refs)
+            self._unverified_ref = (
+                f"{RUN_HEADS}/{self._context.run}/unverified-{number}"
+            )
+            self._unverified_refs.append(self._unverified_ref)
+        self._set_ref(self._unverified_ref, commit)
+
+    def keep_others(self) -> None:
+        """What may become the head does not build on what was kept before."""
+        self._unverified_ref = ""
+
     def delete_refs(self) -> None:
         """Nothing remains that they must keep."""
-        self._context.repo.delete_refs(self._refs)
+        self._context.repo.delete_refs([*self._refs, *self._unverified_refs])
+        self._unverified_refs.clear()
+        self.keep_others()
 
     @contextmanager
     def passes_errors(self) -> Iterator[None]:

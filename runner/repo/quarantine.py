@@ -76,6 +76,9 @@ class Quarantine(WritableDatabase):
         self._size = 0
         # whether the folder is made, and has every new object
         self._is_on_disk = False
+        # the tips and the objects that the repository has from here
+        self._adopted_tips: list[str] = []
+        self._adopted: set[str] = set()
         # whether the folder has packs of which only git knows what is in them
         self._has_packs = False
         self._objects = Objects(
@@ -364,12 +367,16 @@ class Quarantine(WritableDatabase):
         `packed`: as a pack, by a run that joins its packs at its end. Otherwise few
         objects become files of their own.
         """
+        tips = [tip for tip in tips if tip not in self._adopted_tips]
         if not tips:
             return
         if self._has_packs or self.configuration.is_shared:
-            self._adopt_by_git(tips, known)
+            self._adopt_by_git(tips, [*known, *self._adopted_tips])
+            self._adopted_tips += tips
             return
         sizes = self._reachable(tips, known)
+        self._adopted_tips += tips
+        self._adopted |= sizes.keys()
         if packed and sum(sizes.values()) <= _MAX_PACKED:
             objects = dict(zip(sizes, self.read(list(sizes)), strict=True))
             self._repository.own_packs.add(objects)
@@ -387,7 +394,8 @@ class Quarantine(WritableDatabase):
         waiting: list[tuple[str, str | None]] = [(tip, root) for tip in tips]
         while waiting:
             object_id, before = waiting.pop()
-            info = self._info(object_id) if object_id not in found else None
+            is_known = object_id in found or object_id in self._adopted
+            info = None if is_known else self._info(object_id)
             if info is None:
                 continue
             found[object_id] = info.size

@@ -716,18 +716,6 @@ def test_a_verify_that_a_signal_ends_is_run_once_more(project: Project) -> None:
     assert project.states() == {"A": "completed"}
 
 
-def test_a_single_result_lands_as_the_commit_that_merged_it(project: Project) -> None:
-    tasks = [
-        {"id": "A", "do": ["write a: a"]},
-        {"id": "B", "do": ["write b: b"], "depends_on": ["A"]},
-        {"id": "C", "do": ["write c: c"], "depends_on": ["B"]},
-    ]
-    project.plan(tasks, schedule="rolling", max_concurrent=1)
-    project.run()
-    assert project.states() == dict.fromkeys("ABC", "completed")
-    assert project.git("rev-list", "--count", "HEAD~3..") == "3"
-    unreachable = project.git("fsck", "--strict", "--unreachable", "--no-reflogs")
-    assert "commit" not in unreachable
 def test_as_many_checkouts_are_made_ahead_as_tasks_become_ready(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -752,3 +740,15 @@ def test_as_many_checkouts_are_made_ahead_as_tasks_become_ready(
     assert asked[-1] == (0, 0)
 
 
+def test_a_single_result_lands_as_the_commit_that_merged_it(project: Project) -> None:
+    tasks = [
+        {"id": "A", "do": ["write a: a"]},
+        {"id": "B", "do": ["write b: b"], "depends_on": ["A"]},
+        {"id": "C", "do": ["write c: c"], "depends_on": ["B"]},
+    ]
+    project.plan(tasks, schedule="rolling", max_concurrent=1)
+    project.run()
+    assert project.states() == dict.fromkeys("ABC", "completed")
+    assert project.git("rev-list", "--count", "HEAD~3..") == "3"
+    unreachable = project.git("fsck", "--strict", "--unreachable", "--no-reflogs")
+    assert "commit" not in unreachable

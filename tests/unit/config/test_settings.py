@@ -52,6 +52,7 @@ def test_the_defaults() -> None:
         "verify_cache": True,
         "verify_concurrent": 1,
         "verify_base": "check",
+        "start_after": "verify",
         "agent": None,
         "env": {},
         "prompt_template": None,

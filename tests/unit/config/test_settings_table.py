@@ -88,6 +88,7 @@ SAMPLES: dict[str, tuple[str, object]] = {
     "verify_cache": ("false", False),
     "verify_concurrent": ("7", 7),
     "verify_base": ("ignore", "ignore"),
+    "start_after": ("merge", "merge"),
     "agent": ("claude", "claude"),
     "agent_command": ("a 'b c'", ("a", "b c")),
     "env": ("A=1\nB=2", {"A": "1", "B": "2"}),

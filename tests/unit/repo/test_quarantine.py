@@ -42,6 +42,34 @@ def test_a_group_that_shares_a_repository_may_write_to_folders_of_new_objects(
     assert set(modes.values()) == {objects.stat().st_mode & 0o7777}
 
 
+@pytest.mark.parametrize("packed", [True, False])
+def test_what_was_adopted_is_not_adopted_again(tmp_path: Path, packed: bool) -> None:
+    git = isolated_git(tmp_path)
+    git.run(["init", "-q", "-b", "main"])
+    repo = Repository(tmp_path, os.environ)
+    base = repo.commit_tree(repo.objects().write("tree", b""), [], "start\n")
+    with repo.quarantine() as quarantine:
+
+        def changed(parent: str, name: str) -> str:
+            blob = quarantine.write_blob(name.encode())
+            tree = quarantine.write_tree(parent, {f"{name}/file": blob})
+            return quarantine.commit_tree(tree, [parent], f"{name}\n")
+
+        first = changed(base, "first")
+        second = changed(first, "second")
+        quarantine.adopt([first], [base], packed=packed)
+        before = repo.object_folders()
+        quarantine.adopt([first], [base], packed=packed)
+        assert repo.object_folders() == before
+        quarantine.adopt([second], [base], packed=packed)
+    git.run(["update-ref", "refs/heads/main", second])
+    git.run(["fsck", "--strict"])
+    counted = git.text(["count-objects", "-v"]).split()
+    there = int(counted[1]) + int(counted[counted.index("in-pack:") + 1])
+    # of each commit: itself, its trees and a blob
+    assert there == 2 + 4 + 4
+
+
 def test_of_an_imported_pack_only_what_the_tip_reaches_is_adopted_without_a_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
