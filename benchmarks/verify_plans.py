@@ -10,6 +10,7 @@ of certain tasks is in it, alone or together. Eight agents work at once.
   others have 2 to 24, and one in twenty is.
 - In every fifth plan, one run of the command in twenty is red for no reason.
 - Every fourth plan verifies three trees at once.
+- In every third plan, tasks start after the merge of what they need.
 
 Beside them, eight independent tasks end one after the other.
 
@@ -73,6 +74,10 @@ def is_flaky(seed: int) -> bool:
 def at_once(seed: int) -> int:
     """How many trees are verified at once."""
     return 3 if seed % 4 == 3 else 1
+
+
+def start_after(seed: int) -> str:
+    return "merge" if seed % 3 == 2 else "verify"
 
 
 @dataclass(frozen=True)
@@ -147,7 +152,8 @@ def _run_case(seed: int, case: Case, red: Red, root: Path) -> Outcome:
     commits = _git(root, "rev-list", "main").split()
     landed = [tasks_in(root, commit) for commit in commits]
     shutil.rmtree(root)
-    return _outcome(seed, red, steps, landed, results_with_work(case, intervals))
+    results = results_with_work(case, intervals)
+    return _outcome(seed, red, case.tasks, steps, landed, results)
 
 
 def verified_case(seed: int) -> tuple[Case, Red]:
@@ -175,6 +181,7 @@ def verified_case(seed: int) -> tuple[Case, Red]:
         "verify": "true",
         "verify_retries": 1 if is_flaky(seed) else 0,
         "verify_concurrent": at_once(seed),
+        "start_after": start_after(seed),
         "limits": {"max_rounds": 1_000},
     }
     case = Case(tuple(tasks), outcomes, "rolling", SLOTS, 1, settings)
@@ -199,16 +206,21 @@ def results_with_work(case: Case, intervals: Sequence[Interval]) -> int:
 def _outcome(
     seed: int,
     red: Red,
+    tasks: Sequence[Task],
     steps: Sequence[VerifyStarted],
     landed: Sequence[set[str]],
     results: int,
 ) -> Outcome:
     # Not the base, which is verified once before the first agent.
     steps = [step for step in steps if step.tasks or step.bisecting]
-    wrong = [f"landed red: {sorted(tasks)}" for tasks in landed if red.says(tasks)]
+    wrong = [f"landed red: {sorted(each)}" for each in landed if red.says(each)]
     merged = {task for step in steps for task in step.tasks}
     guilty = merged - landed[0]
     accused = red.alone | {task for pair in red.together for task in pair}
+    # What started from red work is not sent back for anything of its own.
+    for task in tasks:
+        if not accused.isdisjoint(task.depends_on):
+            accused |= {task.id}
     innocent = guilty - accused
     if is_flaky(seed):
         return Outcome(seed, results, len(steps), len(innocent), tuple(wrong))

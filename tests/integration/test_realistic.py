@@ -19,8 +19,8 @@ def test_realistic_work_is_measured_beside_its_bound_and_a_peer(tmp_path: Path) 
     effort = Effort(tmp_path / "work", tmp_path / "cache", smoke=True, repeats=1)
     report = measure(effort)
     assert [each.what for each in report.targets] == [
-        "graph a, jobs of 0.01 s, m=3, fresh, ÷ the bound",
-        "graph a, jobs of 0.01 s, m=3, pooled, ÷ the bound",
+        "graph a, jobs of 0.01 s, m=3, defaults, ÷ the bound",
+        "graph a, jobs of 0.01 s, m=3, after merge, pooled, ÷ the bound",
     ]
     assert [row[0] for row in report.tables[-1].rows] == ["make"]
 
@@ -38,7 +38,7 @@ def test_a_run_that_left_something_out_does_not_count(tmp_path: Path) -> None:
         project._check(Case("a", 3, 1).jobs())
 
 
-def test_long_jobs_are_measured_with_fresh_workspaces_only() -> None:
+def test_long_jobs_are_measured_with_the_defaults_only() -> None:
     """That keeps the whole part below an hour."""
-    found = {case.seconds: tuple(case.workspaces) for case in CASES}
-    assert found == {2: ("fresh", "pooled"), 20: ("fresh",)}
+    found = {case.seconds: tuple(case.variants) for case in CASES}
+    assert found == {2: ("defaults", "after merge, pooled"), 20: ("defaults",)}
