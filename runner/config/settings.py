@@ -20,7 +20,7 @@ from pydantic import (
 from runner.config import settings_table
 from runner.config.settings_table import Setting
 from runner.core import plan_paths, yaml_document
-from runner.core.documents import Duration, Size, TaskId, UserDocument
+from runner.core.documents import Command, Duration, Size, TaskId, UserDocument
 from runner.core.errors import InvalidInput, Problem
 from runner.core.limits import Limits
 from runner.core.plurals import pluralize
@@ -100,7 +100,7 @@ class Settings(UserDocument):
     setup_env: tuple[EnvName, ...] = ()
     setup_timeout: Duration = 10 * 60.0
     workspace: Literal["fresh", "pooled"] = "fresh"
-    verify: str | None = None
+    verify: Command = None
     verify_retries: Annotated[int, Field(ge=0, le=10)] = 1
     verify_concurrent: Annotated[int, Field(ge=1, le=64)] = 1
     verify_cache: bool = True

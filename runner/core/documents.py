@@ -163,6 +163,10 @@ def _on_one_line(value: object) -> object:
 
 
 Text = Annotated[str, BeforeValidator(clean)]
+# A shell command. A blank one is none: it would succeed whatever it is to judge.
+Command = Annotated[
+    str | None, AfterValidator(lambda text: text if text and text.strip() else None)
+]
 # One line of text that is not empty.
 Title = Annotated[
     str,

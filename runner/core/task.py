@@ -15,7 +15,15 @@ from pydantic import (
 )
 
 from runner.core import plan_paths
-from runner.core.documents import Duration, TaskId, Text, Title, UserDocument, digest_of
+from runner.core.documents import (
+    Command,
+    Duration,
+    TaskId,
+    Text,
+    Title,
+    UserDocument,
+    digest_of,
+)
 from runner.core.errors import Problem
 from runner.core.patterns import lazy_pattern
 from runner.core.plurals import pluralize
@@ -181,7 +189,7 @@ class TaskFields(UserDocument):
     depends_on: tuple[str, ...] = ()
     acceptance: tuple[Text, ...] = ()
     agent: AgentSettings | None = None
-    verify: str | None = None
+    verify: Command = None
     timeout: Duration | None = None
     max_attempts: Annotated[int, Field(ge=1, le=100)] | None = None
     estimate: Duration | None = None
@@ -201,7 +209,7 @@ class TaskSettings(UserDocument):
     allow: tuple[str, ...] = ()
     files: tuple[str, ...] | None = None
     agent: AgentSettings | None = None
-    verify: str | None = None
+    verify: Command = None
     retry_from: RetryFrom | None = None
     gate: bool = False
     sandbox: Literal["require"] | None = None

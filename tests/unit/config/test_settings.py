@@ -4,6 +4,7 @@ place.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -358,6 +359,15 @@ def test_the_agent_is_a_preset_or_a_command_line_from_any_layer(
 )
 def test_the_variables_of_the_agent_contract_are_no_settings(name: str) -> None:
     assert load({}, {f"FANIN_{name}": "x"}, None) == Settings()
+
+
+@pytest.mark.parametrize("blank", ["", " \n"])
+def test_a_blank_verify_command_is_none(blank: str) -> None:
+    assert load({}, {}, f"verify: {json.dumps(blank)}").verify is None
+    tasks = load({}, {}, f"tasks: {{A: {{verify: {json.dumps(blank)}}}}}").tasks
+    assert tasks["A"].verify is None
+    # It replaces that of the plan.
+    assert tasks["A"].model_fields_set == {"verify"}
 
 
 def test_an_empty_variable_is_not_given() -> None:
