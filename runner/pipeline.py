@@ -16,8 +16,7 @@ inside.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -31,12 +30,12 @@ from runner.attempt.checkout_extras import with_extras, with_included
 from runner.attempt.context import AttemptContext
 from runner.attempt.slots import Slot
 from runner.attempt.workspace import Workspace
-from runner.config.settings import FILE, Settings
-from runner.core import plan_paths, result_folder
+from runner.config.settings import Settings
+from runner.core import result_folder
 from runner.core.errors import FaninError, NotStarted, WorkNotWritten
 from runner.core.folders import remove_folder
 from runner.core.manifest import BatchEntry, Manifest
-from runner.core.result import Failure, FailureKind, Result, Usage, Verdict
+from runner.core.result import Failure, FailureKind, Result, Usage
 from runner.core.task import Task
 from runner.repo.origin import Origin
 from runner.schedule import selection
@@ -46,12 +45,11 @@ from runner.schedule.manifest import build_manifest
 from runner.schedule.task_choice import EVERY_TASK, TaskChoice
 
 if TYPE_CHECKING:
-    from runner.fan_in.inputs import BatchResults, Verification, VerifyCommit
+    from runner.fan_in.inputs import BatchResults, Verification
     from runner.fan_in.outcome import FanIn
     from runner.plan.changes import FailedAttempt
     from runner.plan.formats import Tree
     from runner.plan.snapshot import Snapshot
-    from runner.policy.change import Change
     from runner.repo.quarantine import Quarantine
     from runner.repo.repository import Repository
 
@@ -489,137 +487,3 @@ def merge_in_quarantine(
         changes=admission.changes,
     )
     return fan_in, unlanded.commits_by_ref
-
-
-def replay(
-    repo: Repository, manifest: Manifest, fan_in: FanIn, head: str
-) -> FanIn | None:
-    """The same fan-in on a newer head that changed other paths, None if the batch must
-    be merged again.
-
-    Fast, because a full merge may lose the race against rivals that push all the time.
-    The commits equal those of a full merge: the paths are disjoint, and progress, plan
-    and settings did not change. Never with a verification, which binds to the head.
-    """
-    if manifest.verify is not None or not fan_in.commits or fan_in.snapshot is None:
-        return None
-    parents = (fan_in.head, *fan_in.commits[:-1])
-    changes_by_commit = {
-        commit: repo.changes(parent, commit)
-        for parent, commit in zip(parents, fan_in.commits, strict=True)
-    }
-    rival_paths = repo.changed_paths(fan_in.head, head)
-    if not _can_replay(manifest, changes_by_commit.values(), rival_paths):
-        return None
-    commits = []
-    parent = head
-    for commit, changes in changes_by_commit.items():
-        blobs = {change.path: change.new for change in changes}
-        tree = repo.write_tree(parent, blobs)
-        parent = repo.commit_tree(tree, [parent], repo.message(commit))
-        commits.append(parent)
-    snapshot = fan_in.snapshot._replace(commit=parent)
-    return replace(fan_in, head=head, commits=tuple(commits), snapshot=snapshot)
-
-
-def _can_replay(
-    manifest: Manifest,
-    changes_by_commit: Iterable[Sequence[Change]],
-    rival_paths: Sequence[str],
-) -> bool:
-    """Whether the rival's paths have nothing to do with these changes."""
-    from runner.fan_in.union import overlaps
-    from runner.policy.paths import Spellings
-
-    for state_path in (manifest.plan.path, manifest.progress, FILE):
-        if any(plan_paths.covers(state_path, path) for path in rival_paths):
-            return False
-    changes = list(itertools.chain.from_iterable(changes_by_commit))
-    if overlaps(changes, rival_paths):
-        return False
-    clashes = Spellings(rival_paths).clashes(changes)
-    return not any(clashes)
-
-
-def verify_batch(
-    repo: Repository, results: BatchResults, head: str, verify: VerifyCommit
-) -> Verdict:
-    """The verdict of `verify` on the batch's merged tree at `head`, for `merge_batch`
-    in a job that runs no code of the repository.
-    """
-    from runner.fan_in.admission import Admission
-    from runner.fan_in.batch_merge import BatchMerge
-    from runner.fan_in.context import BatchContext
-    from runner.fan_in.inputs import RunVerify
-    from runner.plan.snapshot import read_snapshot
-
-    manifest = results.manifest
-    snapshot = read_snapshot(
-        repo, head, manifest.plan, manifest.progress, manifest.task_rules
-    )
-    with repo.quarantine() as quarantine:
-        batch = BatchContext(repo, quarantine, results, snapshot)
-        admission = Admission(batch)
-        candidates, _ = admission.admit()
-        judgement = BatchMerge(batch, admission).judge(candidates, RunVerify(verify))
-        return Verdict(
-            batch=manifest.batch,
-            manifest=manifest.digest,
-            head=head,
-            tree=batch.last_tree(judgement.merged),
-            failed=judgement.failed,
-        )
-
-
-def hold_batch(
-    repo: Repository,
-    results: BatchResults,
-    head: str,
-    *,
-    held_branch: str,
-    failures: Mapping[str, Failure],
-) -> tuple[FanIn, FanIn]:
-    """Two fan-ins of a batch whose work must wait for a person.
-
-    The first lands on the branch and records that the work waits. The second has the
-    work and is pushed to `held_branch`; it is on top of the first, so that a person can
-    merge it without a conflict. The tasks in `failures` are sent back.
-    """
-    from runner.fan_in.admission import Admission
-    from runner.fan_in.batch_commits import BatchCommits
-    from runner.fan_in.batch_merge import BatchMerge
-    from runner.fan_in.context import BatchContext
-    from runner.fan_in.inputs import SendBack
-    from runner.fan_in.outcome import FanIn
-    from runner.fan_in.unlanded_results import UnlandedResults
-    from runner.plan.snapshot import read_snapshot
-
-    manifest = results.manifest
-    send_back = SendBack(failures)
-    snapshot = read_snapshot(
-        repo, head, manifest.plan, manifest.progress, manifest.task_rules
-    )
-    with repo.quarantine() as quarantine:
-        batch = BatchContext(repo, quarantine, results, snapshot)
-        admission = Admission(batch)
-        candidates, refused = admission.admit()
-        judgement = BatchMerge(batch, admission).judge(candidates, send_back)
-        unlanded = UnlandedResults(batch, admission)
-        failed = unlanded.keep({**refused, **judgement.failed})
-        recording = BatchCommits(batch, admission, unlanded)
-        commit, progress = recording.hold_commit(judgement.merged, failed, held_branch)
-        kept = unlanded.commits_by_ref.values()
-        quarantine.adopt([commit, *kept], [head, manifest.base], packed=True)
-    hold = FanIn(
-        head,
-        commits=(commit,),
-        failed=failed,
-        carried=unlanded.carried,
-        acceptable=unlanded.acceptable,
-        snapshot=recording.snapshot_with([commit], progress),
-        results=admission.results,
-    )
-    # The branch moves on, so the second commit must not change the record of the run.
-    held_results = replace(results, record_run=None)
-    held_work = merge_batch(repo, held_results, commit, verification=send_back)
-    return hold, held_work

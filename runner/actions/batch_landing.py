@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 from runner import pipeline
 from runner.actions import open_run, publisher
 from runner.actions.earlier_results import uploaded_entries
+from runner.actions.held_batch import hold_batch
 from runner.actions.kept_work import KeptWorkRefs
 from runner.actions.merge_report import LandedBatch, MergeReport
+from runner.actions.replay import replay
 from runner.actions.round_state import landing_head
 from runner.actions.verify_job import read_verdict
 from runner.core import result_folder
@@ -77,7 +79,7 @@ class BatchLanding:
         verdict = self.verdict()
         for _ in range(publisher.TRIES):
             head = self.head()
-            note, held = pipeline.hold_batch(
+            note, held = hold_batch(
                 self._job.repo,
                 self._batch_results(),
                 head,
@@ -153,7 +155,7 @@ class BatchLanding:
         # Much faster than merging again, so that the push can win on a busy branch.
         if fan_in is None:
             return None
-        return pipeline.replay(self._job.repo, self._job.manifest, fan_in, head)
+        return replay(self._job.repo, self._job.manifest, fan_in, head)
 
     def _merge(self, head: str) -> FanIn:
         self._refuse_missing_results(head)

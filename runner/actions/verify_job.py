@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from runner import pipeline
 from runner.actions.job_events import JobEvents
 from runner.actions.job_secrets import read_setup_env
 from runner.actions.round_state import RoundState, landing_branch, landing_head
@@ -20,7 +19,11 @@ from runner.core.errors import EXIT_DONE, UsageProblem
 from runner.core.manifest import Manifest
 from runner.core.result import Failure, Verdict
 from runner.core.result_folder import Checks, RefuseSeal, accept_any_seal
-from runner.fan_in.inputs import BatchResults, VerifyStep
+from runner.fan_in.admission import Admission
+from runner.fan_in.batch_merge import BatchMerge
+from runner.fan_in.context import BatchContext
+from runner.fan_in.inputs import BatchResults, RunVerify, VerifyCommit, VerifyStep
+from runner.plan.snapshot import read_snapshot
 from runner.policy.redaction import Secrets
 from runner.sandbox.walls import NO_WALLS, Walls
 from runner.ui import job_summary
@@ -94,12 +97,36 @@ def verify_job(
         batch = BatchResults(
             manifest, results, refused=_indexes(refused), checks=checks
         )
-        verdict = pipeline.verify_batch(repo, batch, head, verify)
+        verdict = _verify_batch(repo, batch, head, verify)
     durable.write(verdict_file, verdict.model_dump_json(indent=1).encode())
     job_io.summary(job_summary.verdict_summary(verdict, verify_command.command))
     for task_id, failure in verdict.failed.items():
         job_io.annotate("error", failure.message, title=f"{task_id}: verify")
     return EXIT_DONE
+
+
+def _verify_batch(
+    repo: Repository, results: BatchResults, head: str, verify: VerifyCommit
+) -> Verdict:
+    """The verdict of `verify` on the batch's merged tree at `head`, for job `merge`,
+    which runs no code of the repository.
+    """
+    manifest = results.manifest
+    snapshot = read_snapshot(
+        repo, head, manifest.plan, manifest.progress, manifest.task_rules
+    )
+    with repo.quarantine() as quarantine:
+        batch = BatchContext(repo, quarantine, results, snapshot)
+        admission = Admission(batch)
+        candidates, _ = admission.admit()
+        judgement = BatchMerge(batch, admission).judge(candidates, RunVerify(verify))
+        return Verdict(
+            batch=manifest.batch,
+            manifest=manifest.digest,
+            head=head,
+            tree=batch.last_tree(judgement.merged),
+            failed=judgement.failed,
+        )
 
 
 def _indexes(text: str) -> frozenset[int]:

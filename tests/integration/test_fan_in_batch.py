@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from runner import pipeline
+from runner.actions.held_batch import hold_batch
+from runner.actions.replay import replay
 from runner.config.settings import load, read_settings_file
 from runner.core import result_folder
 from runner.core.manifest import Manifest
@@ -388,12 +390,12 @@ def test_a_fan_in_is_replayed_only_on_a_head_that_changed_unrelated_paths(
     text = existing.read_text() if existing.exists() else ""
     project.write(rival_path, text + "# rival\n")
     rival = project.commit()
-    replay = pipeline.replay(repo, batch.manifest, fan_in, rival)
-    assert (replay is not None) is replayed
-    if replay is not None:
+    newer = replay(repo, batch.manifest, fan_in, rival)
+    assert (newer is not None) is replayed
+    if newer is not None:
         results = BatchResults(batch.manifest, batch.results)
         merged = pipeline.merge_batch(repo, results, rival)
-        assert repo.tree(replay.tip) == repo.tree(merged.tip)
+        assert repo.tree(newer.tip) == repo.tree(merged.tip)
 
 
 def test_a_batch_is_held_although_one_of_its_tasks_is_not_in_the_plan_any_more(
@@ -403,7 +405,7 @@ def test_a_batch_is_held_although_one_of_its_tasks_is_not_in_the_plan_any_more(
     for index in range(2):
         batch.leave(index, *batch.change({f"{index}.txt": "x\n"}))
     project.plan([{"id": "T1"}], max_concurrent=256)
-    hold, held_work = pipeline.hold_batch(
+    hold, held_work = hold_batch(
         Repository(project.root, os.environ),
         BatchResults(batch.manifest, batch.results),
         project.git("rev-parse", "HEAD"),

@@ -40,7 +40,6 @@ PACKAGES: dict[str, set[str]] = {
     "ui": {"core", "plan"},
     "pipeline": {
         "core",
-        "policy",
         "config",
         "repo",
         "plan",
