@@ -354,8 +354,11 @@ class RollingSchedule:
             return heads
         snapshot = self._verifying.candidate_snapshot
         if snapshot is not None and not snapshot.problems:
-            heads.append(self._as_choice(snapshot, self._ready.copy(), self._in_verify))
-            heads[-1].queue.sync(snapshot, [task.id for task in heads[-1].running])
+            queue = self._ready.copy()
+            # A failed attempt that waits behind a merge is not recorded yet: its task
+            # does not start again before.
+            queue.sync(snapshot, [_task(each).id for each in self._running.values()])
+            heads.append(self._as_choice(snapshot, queue, self._in_verify))
         return heads
 
     def _as_choice(
@@ -404,8 +407,7 @@ class RollingSchedule:
         graph = self._head.snapshot.graph
         for stopped, needed in context.unverified.stop_dependents(sent_back, graph):
             context.observer.note(
-                f"{stopped} is stopped and will start again: {needed}, which it needs, "
-                "was sent back"
+                f"{stopped} will start again: {needed}, which it needs, was sent back"
             )
 
     def _run_attempt(

@@ -45,7 +45,14 @@ def test_killed_at_any_durable_step_the_next_run_ends_like_an_undisturbed_one(
 
 @pytest.mark.parametrize(
     "variant",
-    ["individual", "waiting", "rolling", "rolling individual", "rolling waiting"],
+    [
+        "individual",
+        "waiting",
+        "rolling",
+        "rolling individual",
+        "rolling waiting",
+        "rolling after merge",
+    ],
 )
 def test_killed_anywhere_the_next_run_ends_like_an_undisturbed_one_in_every_variant(
     variant: str, tmp_path: Path

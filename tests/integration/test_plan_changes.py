@@ -258,7 +258,10 @@ def test_a_commit_during_a_run_refuses_no_story_behind_one_in_review(
     project.write("sprint-status.yaml", "development_status:\n" + "".join(lines))
     for story in stories:
         project.write(f"{story}.md", "# Story\n\n## Story\n\nDo it.\n")
-    commit = f"git -C {project.root} commit -q --allow-empty -m 'by a person'"
+    commit = (
+        f"git -C {project.root} -c user.name=person -c user.email=person@example.org "
+        "commit -q --allow-empty -m 'by a person'"
+    )
     script = (
         f"echo $FANIN_TASK >>{project.root}/../tries; echo >$FANIN_TASK; "
         f"case $FANIN_TASK in 1-4-*) {commit} ;; esac"

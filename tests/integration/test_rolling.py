@@ -642,7 +642,7 @@ def test_what_is_verified_lands_while_more_is_verified_on_top_of_it(
     file = project.root / "person"
     commit = (
         f"test -e {file} || {{ touch {file}; {main} add person; "
-        f"{main} commit -q -m person; }}"
+        f"{main} -c user.name=x -c user.email=x@example.org commit -q -m person; }}"
     )
     below = f"{commit if moved else 'true'}; {until(f'test -e {flag}')}"
     above = "sleep 1" if moved else until(f"{main} cat-file -e main:A")

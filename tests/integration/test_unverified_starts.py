@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from runner.core.events import BatchChosen, ResultRefused
 from tests.integration.test_crash import end, start, wait_until
 from tests.support.own_sleep import own_seconds, sleeps
 from tests.support.project import Project, Quiet
@@ -115,6 +116,39 @@ def test_the_innocent_go_on_although_red_work_was_in_their_base(
     assert seen.read_text().split().count("C") == 1
     assert project.git("show", "HEAD:b") == "2"
     project.git("fsck", "--strict")
+
+
+def test_a_failed_attempt_is_recorded_before_the_next_one_starts(
+    project: Project, seen: Path
+) -> None:
+    tasks = [
+        shell("A", "echo x > a"),
+        shell(
+            "B",
+            f"test $FANIN_ATTEMPT = 2 || {until('test -e $SEEN.a')}; "
+            "test $FANIN_ATTEMPT = 2 && echo x > b",
+        ),
+    ]
+    # B fails while A's work is verified
+    verify = "test -e a || exit 0; touch $SEEN.a; sleep 2"
+    plan(project, seen, tasks, verify=verify)
+    observer = Quiet()
+    project.run(observer)
+    assert project.states() == {"A": "completed", "B": "completed"}
+    assert project.records()["B"]["attempts"] == 2
+    assert seen.read_text().split().count("B") == 2
+    [recorded] = [
+        place
+        for place, event in enumerate(observer.events)
+        if isinstance(event, ResultRefused)
+    ]
+    *_, started = [
+        place
+        for place, event in enumerate(observer.events)
+        if isinstance(event, BatchChosen)
+    ]
+    assert recorded < started
+    assert project.git("for-each-ref", "refs/fanin/kept") == ""
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL])

@@ -92,7 +92,8 @@ def test_no_agent_starts_on_a_branch_that_a_person_made_red_meanwhile(
 ) -> None:
     done = tmp_path / "done"
     breaks_it = (
-        f"touch {done}; cd {project.root}; echo > bad; git add bad; git commit -qm bad"
+        f"touch {done}; cd {project.root}; echo > bad; git add bad; "
+        "git -c user.name=person -c user.email=person@example.org commit -qm bad"
     )
     project.plan(
         [

@@ -96,6 +96,12 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "verify": "test -e README.md",
     },
     "rolling waiting": ROLLING,
+    "rolling after merge": {
+        **ROLLING,
+        "start_after": "merge",
+        # long enough for others to start meanwhile
+        "verify": "sleep 0.3; test -e README.md",
+    },
 }
 # An untracked file stands where a task wants to write: the last one, or one of the
 # first, so that others build on it. Work for another branch waits already.
