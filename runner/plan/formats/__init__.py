@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib import import_module
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from runner.core.errors import InvalidInput, Problem, UsageProblem
 from runner.core.plugins import may_have_entry_points
@@ -49,25 +49,36 @@ MAX_NAMED_DEPENDENCIES = 5  # a note names no more of them
 # The ends of paths of files that say how a plan is read and are no part of it.
 STATE_FILES = ("state.json",)  # of Task Master; names the current tag
 
-# Name → module and class. A format's module is imported when the format is tried: most
-# compile many patterns, and a plan needs one or two of them.
+_MARKDOWN, _YAML = (".md", ".markdown"), (".yml", ".yaml")
+
+
+class _BuiltIn(NamedTuple):
+    """A format's module and class, and how the files end that it may detect."""
+
+    module: str
+    class_name: str
+    suffixes: tuple[str, ...]
+
+
+# A format's module is imported when the format is tried: most compile many patterns, and
+# a plan needs one or two of them.
 # The order counts: detection takes the first format that matches.
 _BUILT_IN = {
     # Before the native format, which takes any YAML.
-    "bmad": ("bmad", "Bmad"),
-    "native": ("native", "Native"),
-    "ai-sdlc": ("ai_sdlc", "AiSdlc"),
-    "openspec": ("openspec", "OpenSpec"),
-    "spec-kit": ("spec_kit", "SpecKit"),
-    "kiro": ("kiro", "Kiro"),
-    "github-issues": ("github_issues", "GithubIssues"),
-    "ralph": ("ralph", "Ralph"),
-    "feature-list": ("feature_list", "FeatureList"),
-    "task-master": ("task_master", "TaskMaster"),
-    "backlog-md": ("backlog_md", "BacklogMd"),
-    "beads": ("beads", "Beads"),
+    "bmad": _BuiltIn("bmad", "Bmad", _YAML),
+    "native": _BuiltIn("native", "Native", _YAML),
+    "ai-sdlc": _BuiltIn("ai_sdlc", "AiSdlc", _MARKDOWN),
+    "openspec": _BuiltIn("openspec", "OpenSpec", _MARKDOWN),
+    "spec-kit": _BuiltIn("spec_kit", "SpecKit", _MARKDOWN),
+    "kiro": _BuiltIn("kiro", "Kiro", _MARKDOWN),
+    "github-issues": _BuiltIn("github_issues", "GithubIssues", (".json",)),
+    "ralph": _BuiltIn("ralph", "Ralph", (".json",)),
+    "feature-list": _BuiltIn("feature_list", "FeatureList", (".json",)),
+    "task-master": _BuiltIn("task_master", "TaskMaster", (".json",)),
+    "backlog-md": _BuiltIn("backlog_md", "BacklogMd", ()),
+    "beads": _BuiltIn("beads", "Beads", (".jsonl",)),
     # Last: it reads any Markdown with check boxes.
-    "checklist": ("checklist", "Checklist"),
+    "checklist": _BuiltIn("checklist", "Checklist", _MARKDOWN),
 }
 BUILT_IN_NAMES = tuple(_BUILT_IN)
 
@@ -79,9 +90,9 @@ def sources() -> Iterator[Source]:
 
 @cache
 def _built_in(name: str) -> Source:
-    module, class_name = _BUILT_IN[name]
-    source_class = getattr(import_module(f"runner.plan.formats.{module}"), class_name)
-    source: Source = source_class()
+    built_in = _BUILT_IN[name]
+    module = import_module(f"runner.plan.formats.{built_in.module}")
+    source: Source = getattr(module, built_in.class_name)()
     return source
 
 
@@ -216,10 +227,19 @@ def choose_source(settings: PlanSettings, tree: Tree) -> Source:
 
 def detect(path: str, tree: Tree) -> Source | None:
     """The first format that detects the plan; None if none does."""
-    for source in chain(sources(), map(_load_entry, _installed_entries())):
+    names = _names_to_try(path, tree)
+    for source in chain(map(_built_in, names), map(_load_entry, _installed_entries())):
         if source.detect(path, tree):
             return source
     return None
+
+
+def _names_to_try(path: str, tree: Tree) -> list[str]:
+    """The built-in formats that may detect the plan: all of them, if it is a folder."""
+    if tree.read(path) is None:
+        return list(_BUILT_IN)
+    path = path.lower()
+    return [name for name, each in _BUILT_IN.items() if path.endswith(each.suffixes)]
 
 
 def check_options(source: Source, settings: PlanSettings) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from types import ModuleType
@@ -198,3 +199,49 @@ def test_the_plan_keeps_the_options_it_was_read_with() -> None:
         PlanSettings(path="t.json", options={"tag": "b"}), MemoryTree({"t.json": text})
     )
     assert (plan.tasks[0].title, plan.options) == ("y", {"tag": "b"})
+
+
+NAMES = (
+    *("TODO.md", "todo.MD", "notes.markdown", "tasks.yml", "plan.YAML", "prd.json"),
+    *("features.JSON", "issues.jsonl", "x.txt", "noend", "a.b/c", ".beads", ".md"),
+)
+TEXTS = (
+    "- [ ] T001 x\n",
+    "- [ ] **T1** x\n",
+    "- [ ] x\n",
+    "- [ ] 1. x\n  - _Requirements: 1.1_\n",
+    "development_status:\n  1-1-x: ready-for-dev\n",
+    "version: 1\ntasks: []\n",
+    '{"userStories": [{"id": "1", "title": "x", "passes": false}]}',
+    '[{"description": "x", "passes": false}]',
+    '{"master": {"tasks": [{"id": 1, "title": "x", "status": "pending"}]}}',
+    '{"id": "x-1", "title": "x", "status": "open"}\n',
+    "---\nid: task-1\ntitle: x\n---\n",
+    "",
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_only_formats_that_cannot_detect_a_plan_are_not_tried(name: str) -> None:
+    inside = ("tasks/task-1.md", "tasks.md", "issues.jsonl", "prd.json", "tasks.json")
+    for text in TEXTS:
+        trees = [MemoryTree({name: text})]
+        trees += [MemoryTree({f"{name}/{file}": text}) for file in inside]
+        for tree in trees:
+            detected = [each for each in formats.sources() if each.detect(name, tree)]
+            found = formats.detect(name, tree)
+            assert found is (detected[0] if detected else None), (name, text)
+
+
+def test_a_checklist_is_detected_without_the_formats_of_other_files() -> None:
+    code = (
+        "import sys; from runner.plan import formats; "
+        "tree = formats.MemoryTree({'TODO.md': '- [ ] x\\n'}); "
+        "print(formats.detect('TODO.md', tree).name, *sys.modules)"
+    )
+    argv = [sys.executable, "-c", code]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    name, *modules = done.stdout.split()
+    assert name == "checklist"
+    others = {"bmad", "native", "json_stories", "task_master", "beads", "backlog_md"}
+    assert {f"runner.plan.formats.{each}" for each in others}.isdisjoint(modules)
