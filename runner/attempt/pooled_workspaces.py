@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
-from runner.attempt import checkout_reset
+from runner.attempt import checkout_reset, preparation
 from runner.attempt.checkout_reset import CleanCheckout, ReadyCheckout
 from runner.attempt.workspace import Workspace
 from runner.attempt.workspace_pool import WorkspacePool
@@ -208,16 +208,22 @@ class PooledWorkspaces:
     def prewarm(self, count: int, base: str, most: int) -> None:
         """Make checkouts of commit `base` in the background until there are `count` for
         the next attempts, where that takes long; remove those beyond `most`, which nobody
-        will use.
+        will use, unless set-up was slow: a task may be sent back yet.
         """
+        if self.setup_seconds < preparation.SLOW_SETUP:
+            self._remove_idle(most)
         with self._lock:
             # Who works now leaves its checkout to one of the next.
             present = len(self._idle) + len(self._lent)
+        self._new.prewarm(max(0, count - present), base, max(0, most - present))
+
+    def _remove_idle(self, most: int) -> None:
+        """Remove idle checkouts in the background until there are `most`."""
+        with self._lock:
             surplus = [*self._idle][: max(0, len(self._idle) - most)]
             removed = [self._idle.pop(slot) for slot in surplus]
         for idle in removed:
             self._remove_when_clean(idle)
-        self._new.prewarm(max(0, count - present), base, max(0, most - present))
 
     def _remove_when_clean(self, idle: _Idle) -> None:
         idle.cleaned.add_done_callback(lambda _: self._new.remove(idle.folder))

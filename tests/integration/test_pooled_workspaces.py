@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from runner.attempt import capture, checkout_reset, workspace_pool
+from runner.attempt import capture, checkout_reset, preparation, workspace_pool
 from runner.attempt.checkout_reset import ReadyCheckout
 from runner.attempt.pooled_workspaces import PooledWorkspaces
 from runner.attempt.workspace import Workspace
@@ -426,9 +426,14 @@ def test_what_the_next_attempts_lack_is_made_ahead(
     assert not space.is_ready
 
 
-def test_checkouts_that_nobody_will_use_are_removed_before_the_end(
-    pool: PooledWorkspaces, project: Project
+@pytest.mark.parametrize("slow", [False, True])
+def test_checkouts_that_nobody_will_use_are_removed_before_the_end_if_set_up_is_fast(
+    pool: PooledWorkspaces,
+    project: Project,
+    monkeypatch: pytest.MonkeyPatch,
+    slow: bool,
 ) -> None:
+    monkeypatch.setattr(preparation, "SLOW_SETUP", 0.0 if slow else 3600.0)
     base = project.git("rev-parse", "HEAD")
     folders = []
     for name, slot in (("A", 0), ("B", 1), ("C", 2)):
@@ -441,8 +446,8 @@ def test_checkouts_that_nobody_will_use_are_removed_before_the_end(
     pool._background.submit(int).result()
     pool._background.submit(int).result()
     pool._new._begin(int).result()
-    assert [folder.exists() for folder in folders] == [False, False, True]
-    assert pool.idle_slots == (2,)
+    assert [folder.exists() for folder in folders] == [slow, slow, True]
+    assert (pool.idle_slots == (2,)) is not slow
     assert pool.acquire(base, Path("D"), BRANCH, 2).folder == folders[2]
 
 
