@@ -16,6 +16,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -241,6 +242,10 @@ def _version(argv: Sequence[str]) -> str:
     ).stdout.strip()
 
 
+# The documents are wrapped so.
+_COLUMNS = 120
+
+
 def as_text(report: Report) -> str:
     """The report for a terminal."""
     return "\n".join(
@@ -262,7 +267,7 @@ def _lines(report: Report, render: Callable[[Table], list[str]]) -> list[str]:
     for table in tables:
         lines += [*render(table), ""]
     for note in report.notes:
-        lines += [note, ""]
+        lines += [*textwrap.wrap(note, _COLUMNS, break_on_hyphens=False), ""]
     return lines
 
 

@@ -299,3 +299,10 @@ def test_git_need_not_read_the_files_of_a_clone_that_is_measured(
     index = tmp_path / ".git/index"
     # by the second, as some versions of git compare them
     assert int(index.stat().st_mtime) > int(file.stat().st_mtime)
+
+
+def test_a_note_is_wrapped_as_the_documents_are() -> None:
+    report = harness.Report("Starts", notes=["some words " * 30])
+    lines = harness.as_markdown(report).splitlines()
+    assert max(map(len, lines)) <= 120
+    assert " ".join(lines).count("some words") == 30
