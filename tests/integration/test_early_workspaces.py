@@ -26,6 +26,7 @@ from runner.repo.repository import Repository
 from tests.integration.test_crash import end, start, wait_until
 from tests.support.own_sleep import own_seconds, sleeps
 from tests.support.project import Project, Quiet
+from tests.support.shell import until
 
 BRANCH = "fanin/task-000"
 SETUP = "mkdir tools && touch tools/made && pwd >> $SEEN"
@@ -47,11 +48,6 @@ def seen(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     monkeypatch.setattr("tempfile.tempdir", str(scratch))
     project.write(".gitignore", "tools/\n")
     return tmp_path / "seen"
-
-
-def until(condition: str) -> str:
-    """Shell text that waits for a condition, and fails if it does not come."""
-    return f"for i in $(seq 300); do {condition} && break; sleep 0.1; done; {condition}"
 
 
 def shell(task_id: str, command: str, **fields: Any) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from runner.core.errors import UsageProblem
 from runner.core.events import BatchChosen, RunEvent
 from tests.integration.test_crash import began
 from tests.support.project import Project, Quiet
+from tests.support.shell import AS_PERSON
 
 _NOTE = "A was changed in the plan after completion, and will not run again"
 
@@ -259,8 +260,7 @@ def test_a_commit_during_a_run_refuses_no_story_behind_one_in_review(
     for story in stories:
         project.write(f"{story}.md", "# Story\n\n## Story\n\nDo it.\n")
     commit = (
-        f"git -C {project.root} -c user.name=person -c user.email=person@example.org "
-        "commit -q --allow-empty -m 'by a person'"
+        f"git -C {project.root} {AS_PERSON} commit -q --allow-empty -m 'by a person'"
     )
     script = (
         f"echo $FANIN_TASK >>{project.root}/../tries; echo >$FANIN_TASK; "

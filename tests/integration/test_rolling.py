@@ -26,6 +26,7 @@ from tests.integration.test_landing import Meanwhile
 from tests.integration.test_loop import SEED
 from tests.support.crashes import ROOT, die_after
 from tests.support.project import Project, Quiet, most_at_once
+from tests.support.shell import AS_PERSON, until
 
 UNEVEN: list[dict[str, Any]] = [
     {"id": "LONG", "do": ["sleep 4", "write long: x"]},
@@ -605,7 +606,7 @@ def test_a_slot_that_is_free_does_not_wait_for_verify(project: Project) -> None:
 def test_a_slot_is_free_while_a_result_waits_for_another_verify(
     project: Project,
 ) -> None:
-    starts = f"for i in $(seq 300); do grep -q '\"D\"' {project.log} && break; sleep 0.1; done"
+    starts = until(f"grep -q '\"D\"' {project.log}")
     project.plan(
         [
             {"id": "A", "do": ["write A: x"]},
@@ -620,7 +621,7 @@ def test_a_slot_is_free_while_a_result_waits_for_another_verify(
         max_concurrent=2,
         workspace="pooled",
         # A is verified, B waits, and C works until D has started
-        verify=f"{starts}; grep -q '\"D\"' {project.log}",
+        verify=starts,
         verify_retries=0,
     )
     project.run()
@@ -634,15 +635,12 @@ def test_what_is_verified_lands_while_more_is_verified_on_top_of_it(
     flag = project.log.with_name("flag")
     main = f"git -C {project.root}"
 
-    def until(condition: str) -> str:
-        return f"for i in $(seq 300); do {condition} && break; sleep 0.1; done; {condition}"
-
     # A and B are green once C is verified on top of them, and C once they have landed, or
     # before if somebody else commits.
     file = project.root / "person"
     commit = (
         f"test -e {file} || {{ touch {file}; {main} add person; "
-        f"{main} -c user.name=x -c user.email=x@example.org commit -q -m person; }}"
+        f"{main} {AS_PERSON} commit -q -m person; }}"
     )
     below = f"{commit if moved else 'true'}; {until(f'test -e {flag}')}"
     above = "sleep 1" if moved else until(f"{main} cat-file -e main:A")

@@ -14,17 +14,13 @@ from runner.core.events import BatchChosen, ResultRefused
 from tests.integration.test_crash import end, start, wait_until
 from tests.support.own_sleep import own_seconds, sleeps
 from tests.support.project import Project, Quiet
+from tests.support.shell import until
 
 
 @pytest.fixture
 def seen(project: Project) -> Path:
     """A file for what agents and verify have to say."""
     return project.root.parent / "seen"
-
-
-def until(condition: str) -> str:
-    """Shell text that waits for a condition, and fails if it does not come."""
-    return f"for i in $(seq 300); do {condition} && break; sleep 0.1; done; {condition}"
 
 
 def shell(task_id: str, command: str, *needs: str, **fields: Any) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from runner.attempt.workspace_pool import WorkspacePool
 from runner.core.events import Note, VerifyEnded, VerifyStarted
 from runner.repo.repository import Repository
 from tests.support.project import Project, Quiet
+from tests.support.shell import AS_PERSON
 
 
 def runs_of(log: Path) -> int:
@@ -93,7 +94,7 @@ def test_no_agent_starts_on_a_branch_that_a_person_made_red_meanwhile(
     done = tmp_path / "done"
     breaks_it = (
         f"touch {done}; cd {project.root}; echo > bad; git add bad; "
-        "git -c user.name=person -c user.email=person@example.org commit -qm bad"
+        f"git {AS_PERSON} commit -qm bad"
     )
     project.plan(
         [
