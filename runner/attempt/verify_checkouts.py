@@ -96,9 +96,9 @@ class SpareCheckouts:
         """Make so many checkouts in the background, where that takes long."""
         self._pool.prewarm(count, commit, count)
 
-    def make_no_more(self) -> None:
-        """No run of verify is expected but those that have begun."""
-        self._pool.keep(0)
+    def keep(self, count: int) -> None:
+        """As `WorkspacePool.keep`."""
+        self._pool.keep(count)
 
 
 class PooledCheckouts:
@@ -147,6 +147,6 @@ class PooledCheckouts:
         missing = count - len(self._pooled.idle_slots)
         self._pool.prewarm(missing, commit, missing)
 
-    def make_no_more(self) -> None:
-        """As `SpareCheckouts.make_no_more`."""
-        self._pool.keep(0)
+    def keep(self, count: int) -> None:
+        """As `WorkspacePool.keep`."""
+        self._pool.keep(count)

@@ -308,7 +308,7 @@ class RollingSchedule:
             self._spares.prewarm(at_once, commit)
         elif self._verifying is not None and not self._ready.waiting:
             # What is verified now is most likely the last.
-            self._spares.make_no_more()
+            self._spares.keep(0)
 
     def _next_batch(self) -> Manifest | None:
         # An agent that has exited uses no slot, although its result is not merged yet.
