@@ -450,20 +450,16 @@ def merge_in_quarantine(
     The snapshot's commit may be in the quarantine too, so that several batches can be
     merged one after the other.
     """
-    from runner.fan_in.admission import Admission
     from runner.fan_in.batch_commits import BatchCommits
-    from runner.fan_in.batch_merge import BatchMerge
-    from runner.fan_in.context import BatchContext
+    from runner.fan_in.judged_batch import judge_batch
     from runner.fan_in.outcome import FanIn
     from runner.fan_in.unlanded_results import UnlandedResults
 
-    batch = BatchContext(repo, quarantine, results, snapshot)
-    admission = Admission(batch)
-    candidates, refused = admission.admit()
-    judgement = BatchMerge(batch, admission).judge(candidates, verification)
+    judged = judge_batch(repo, quarantine, results, snapshot, verification)
+    batch, admission, judgement = judged.batch, judged.admission, judged.judgement
     unlanded = UnlandedResults(batch, admission)
     # First, because the record of a failure says what the next attempt starts from.
-    failed = unlanded.keep({**refused, **judgement.failed})
+    failed = unlanded.keep(judged.failed)
     recording = BatchCommits(batch, admission, unlanded)
     commits, progress = recording.commits(judgement.merged, failed)
     failed_attempts: tuple[FailedAttempt, ...] = ()

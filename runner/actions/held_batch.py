@@ -7,11 +7,9 @@ from dataclasses import replace
 
 from runner import pipeline
 from runner.core.result import Failure
-from runner.fan_in.admission import Admission
 from runner.fan_in.batch_commits import BatchCommits
-from runner.fan_in.batch_merge import BatchMerge
-from runner.fan_in.context import BatchContext
 from runner.fan_in.inputs import BatchResults, SendBack
+from runner.fan_in.judged_batch import judge_batch
 from runner.fan_in.outcome import FanIn
 from runner.fan_in.unlanded_results import UnlandedResults
 from runner.plan.snapshot import read_snapshot
@@ -38,14 +36,12 @@ def hold_batch(
         repo, head, manifest.plan, manifest.progress, manifest.task_rules
     )
     with repo.quarantine() as quarantine:
-        batch = BatchContext(repo, quarantine, results, snapshot)
-        admission = Admission(batch)
-        candidates, refused = admission.admit()
-        judgement = BatchMerge(batch, admission).judge(candidates, send_back)
-        unlanded = UnlandedResults(batch, admission)
-        failed = unlanded.keep({**refused, **judgement.failed})
-        recording = BatchCommits(batch, admission, unlanded)
-        commit, progress = recording.hold_commit(judgement.merged, failed, held_branch)
+        judged = judge_batch(repo, quarantine, results, snapshot, send_back)
+        unlanded = UnlandedResults(judged.batch, judged.admission)
+        failed = unlanded.keep(judged.failed)
+        recording = BatchCommits(judged.batch, judged.admission, unlanded)
+        merged = judged.judgement.merged
+        commit, progress = recording.hold_commit(merged, failed, held_branch)
         kept = unlanded.commits_by_ref.values()
         quarantine.adopt([commit, *kept], [head, manifest.base], packed=True)
     hold = FanIn(
@@ -55,7 +51,7 @@ def hold_batch(
         carried=unlanded.carried,
         acceptable=unlanded.acceptable,
         snapshot=recording.snapshot_with([commit], progress),
-        results=admission.results,
+        results=judged.admission.results,
     )
     # The branch moves on, so the second commit must not change the record of the run.
     held_results = replace(results, record_run=None)

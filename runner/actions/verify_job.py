@@ -19,10 +19,8 @@ from runner.core.errors import EXIT_DONE, UsageProblem
 from runner.core.manifest import Manifest
 from runner.core.result import Failure, Verdict
 from runner.core.result_folder import Checks, RefuseSeal, accept_any_seal
-from runner.fan_in.admission import Admission
-from runner.fan_in.batch_merge import BatchMerge
-from runner.fan_in.context import BatchContext
 from runner.fan_in.inputs import BatchResults, RunVerify, VerifyCommit, VerifyStep
+from runner.fan_in.judged_batch import judge_batch
 from runner.plan.snapshot import read_snapshot
 from runner.policy.redaction import Secrets
 from runner.sandbox.walls import NO_WALLS, Walls
@@ -116,16 +114,13 @@ def _verify_batch(
         repo, head, manifest.plan, manifest.progress, manifest.task_rules
     )
     with repo.quarantine() as quarantine:
-        batch = BatchContext(repo, quarantine, results, snapshot)
-        admission = Admission(batch)
-        candidates, _ = admission.admit()
-        judgement = BatchMerge(batch, admission).judge(candidates, RunVerify(verify))
+        judged = judge_batch(repo, quarantine, results, snapshot, RunVerify(verify))
         return Verdict(
             batch=manifest.batch,
             manifest=manifest.digest,
             head=head,
-            tree=batch.last_tree(judgement.merged),
-            failed=judgement.failed,
+            tree=judged.batch.last_tree(judged.judgement.merged),
+            failed=judged.judgement.failed,
         )
 
 
