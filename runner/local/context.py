@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING
 from runner import pipeline
 from runner.core.clock import Clock, SystemClock
 from runner.fan_in import kept_refs
-from runner.local.merge_order import MergeOrder
+from runner.local.batch_bases import BatchBases
 from runner.local.request_context import RequestContext, TakenRequests
 from runner.local.setup_record import SetupRecord
 from runner.local.unrecorded import counted_snapshot, with_unrecorded
-from runner.local.unverified_starts import UnverifiedStarts
 from runner.plan.snapshot import Snapshot, committed_include, committed_template
 from runner.plan.trees import CommitTree
 from runner.schedule.task_choice import EVERY_TASK, TaskChoice
@@ -58,8 +57,7 @@ class RunContext:
     clock: Clock = field(default_factory=SystemClock)
     delivery: LocalDelivery | None = None
     deferred: set[str] = field(default_factory=set)
-    merge_order: MergeOrder = field(default_factory=MergeOrder)
-    unverified: UnverifiedStarts = field(default_factory=UnverifiedStarts)
+    bases: BatchBases = field(default_factory=BatchBases)
 
     def snapshot(self) -> Snapshot:
         """The plan and progress at the branch's head, with what the journal has besides.
@@ -179,8 +177,8 @@ class RunContext:
         return replace(
             results,
             defers_progress=self.lands_together,
-            is_in_base=partial(self.merge_order.is_in_base, manifest.batch),
-            outdated=self.unverified.why_outdated(manifest.batch),
+            is_in_base=partial(self.bases.has_work_of, batch=manifest.batch),
+            outdated=self.bases.why_outdated(manifest.batch),
         )
 
     @property

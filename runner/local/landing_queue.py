@@ -111,7 +111,9 @@ class LandingQueue:
         """Take what a merge has added to the run's own head or progress."""
         if merged.fan_in.commits:
             self.accepted.append(merged)
-        elif merged.fan_in.failed_attempts:
+            return
+        self._context.bases.discard(merged.manifest.batch)
+        if merged.fan_in.failed_attempts:
             self.unrecorded.append(batch_failures(merged.manifest, merged.fan_in))
 
     def start_landing(
@@ -168,6 +170,8 @@ class LandingQueue:
             if self._failed_landings >= TRIES:
                 raise self._context.lander.moved_too_often()
             return
+        for each in landing.accepted:
+            self._context.bases.discard(each.manifest.batch)
         self._base, self._failed_landings = landing.tip, 0
         if landing.tip != landing.head:
             self._finished_landings += 1

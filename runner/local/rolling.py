@@ -10,7 +10,7 @@ longer still: it has a thread of its own, and tasks start meanwhile from the hea
 was verified last. For those that become ready if it is green, workspaces are prepared
 while it runs; no agent starts in one before (`early_workspaces`). With
 `start_after: merge` they start from the work that is being verified
-(`unverified_starts`). Merged work lands on the branch as one commit when no task runs,
+(`batch_bases`). Merged work lands on the branch as one commit when no task runs,
 at the latest after `max_concurrent` accepted results (`landing_queue`). After a crash,
 accepted and open batches are merged again from their result folders.
 """
@@ -237,24 +237,28 @@ class RollingSchedule:
             if manifest is None:
                 return
             started += 1
-            self._running[manifest.batch] = manifest
-            agent_exited: Callable[[], object] | None = None
-            cancel: threading.Event | None = None
-            if manifest.base != self._head.snapshot.commit:
-                cancel = self._context.unverified.add(manifest)
-            settings = self._context.settings
-            # With pooled checkouts the next task starts in the one that this task leaves.
-            if settings.slots > 1 and settings.workspace == "fresh":
-                agent_exited = partial(self._events.put, AgentExited(manifest))
-            attempt = agent_pool.submit(
-                self._run_attempt,
-                manifest,
-                agent_exited,
-                self._head.recorded,
-                self._claim_early(manifest),
-                cancel,
-            )
-            attempt.add_done_callback(partial(self._report_done, manifest))
+            self._start(manifest, agent_pool)
+
+    def _start(self, manifest: Manifest, agent_pool: Executor) -> None:
+        self._ready.mark_started(_task(manifest).id)
+        self.rounds += 1
+        cancel = self._note_base(manifest)
+        self._context.observer.batch_chosen(manifest)
+        self._running[manifest.batch] = manifest
+        agent_exited: Callable[[], object] | None = None
+        settings = self._context.settings
+        # With pooled checkouts the next task starts in the one that this task leaves.
+        if settings.slots > 1 and settings.workspace == "fresh":
+            agent_exited = partial(self._events.put, AgentExited(manifest))
+        attempt = agent_pool.submit(
+            self._run_attempt,
+            manifest,
+            agent_exited,
+            self._head.recorded,
+            self._claim_early(manifest),
+            cancel,
+        )
+        attempt.add_done_callback(partial(self._report_done, manifest))
 
     def _take_requests(self) -> None:
         if self._context.draining.is_set():
@@ -295,11 +299,6 @@ class RollingSchedule:
             )
             if context.settings.verify is not None:
                 self._prewarm_for_verify(snapshot.commit)
-            return None
-        self._ready.mark_started(_task(manifest).id)
-        self.rounds += 1
-        self._note_base(manifest)
-        context.observer.batch_chosen(manifest)
         return manifest
 
     def _prewarm_for_verify(self, commit: str) -> None:
@@ -380,8 +379,11 @@ class RollingSchedule:
             ],
         )
 
-    def _note_base(self, manifest: Manifest) -> None:
-        """Keep a base that is not verified, and what it has, for such a batch."""
+    def _note_base(self, manifest: Manifest) -> threading.Event | None:
+        """Take note of what the base has, and keep one that is not verified.
+
+        Returns what ends the attempt on such a base once it is set.
+        """
         verifying = self._verifying
         unverified: list[str] = []
         if verifying is not None and manifest.base != self._head.snapshot.commit:
@@ -390,7 +392,7 @@ class RollingSchedule:
                 [manifest.base], [self._head.snapshot.commit], packed=True
             )
             self._head.keep_unverified(manifest.base)
-        self._context.merge_order.add_chosen(manifest.batch, unverified)
+        return self._context.bases.add(manifest, unverified)
 
     def _stop_dependents(self, results: Sequence[MergedResult]) -> None:
         """End the attempts that started on work which is sent back."""
@@ -398,14 +400,12 @@ class RollingSchedule:
         sent_back = [
             _task(each.manifest).id for each in results if not each.fan_in.landed
         ]
-        if not sent_back or not context.unverified:
+        if not sent_back or not context.bases.has_unverified_starts:
             return
         # What may become the head now does not build on what is sent back.
         self._head.keep_others()
-        for task_id in sent_back:
-            context.merge_order.add_sent_back(task_id)
         graph = self._head.snapshot.graph
-        for stopped, needed in context.unverified.stop_dependents(sent_back, graph):
+        for stopped, needed in context.bases.send_back(sent_back, graph):
             context.observer.note(
                 f"{stopped} will start again: {needed}, which it needs, was sent back"
             )
@@ -627,9 +627,8 @@ class RollingSchedule:
         for result in merged.results:
             del self._running[result.manifest.batch]
             self._exited.pop(result.manifest.batch, None)
-            context.unverified.discard(result.manifest.batch)
-            if result.fan_in.landed:
-                context.merge_order.add_merged(_task(result.manifest).id)
+            is_merged = bool(result.fan_in.landed)
+            context.bases.decide(result.manifest, merged=is_merged)
         self._stop_dependents(merged.results)
         for each in self._accept(quarantine, merged):
             stop_reason = self._account_for_result(each.manifest, each.fan_in)
