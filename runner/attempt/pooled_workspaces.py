@@ -94,9 +94,11 @@ class PooledWorkspaces:
 
     @property
     def idle_slots(self) -> tuple[int, ...]:
-        """The slots that have a checkout in which nobody works, the last used first."""
+        """The slots that have a checkout in which nobody works. The first has been idle for
+        longest: it has been cleaned by now.
+        """
         with self._lock:
-            return tuple(reversed(self._idle))
+            return tuple(self._idle)
 
     def acquire(self, base: str, folder: Path, branch: str, slot: int) -> Workspace:
         """A workspace of commit `base`, at a place of its own. Raises GitFailed if git
@@ -218,9 +220,12 @@ class PooledWorkspaces:
         self._new.prewarm(max(0, count - present), base, max(0, most - present))
 
     def _remove_idle(self, most: int) -> None:
-        """Remove idle checkouts in the background until there are `most`."""
+        """Remove idle checkouts in the background until there are `most`.
+
+        The first ones stay: an attempt that has just begun may have the slot of one.
+        """
         with self._lock:
-            surplus = [*self._idle][: max(0, len(self._idle) - most)]
+            surplus = [*self._idle][max(0, most) :]
             removed = [self._idle.pop(slot) for slot in surplus]
         for idle in removed:
             self._remove_when_clean(idle)

@@ -19,9 +19,11 @@ from runner.local.observer import log_path
 
 if TYPE_CHECKING:
     from runner.attempt.early_workspaces import EarlyWorkspace
+    from runner.attempt.pooled_workspaces import PooledWorkspaces
+    from runner.attempt.slots import Slot
+    from runner.attempt.workspace_pool import WorkspacePool
     from runner.core.manifest import BatchEntry, Manifest
     from runner.local.context import RunContext
-    from runner.pipeline import Workspaces
     from runner.sandbox.walls import Walls
 
 # Runs an attempt and writes its result folder, with the parameters of
@@ -45,7 +47,7 @@ class AttemptRunner:
         self,
         context: RunContext,
         scratch: Path,
-        workspaces: Workspaces,
+        workspaces: WorkspacePool | PooledWorkspaces,
         run_task: RunTask = pipeline.run_task,
         obstacle: Callable[[], Failure | None] = no_obstacle,
         walls_of_tasks: Mapping[str, Walls] | None = None,
@@ -58,10 +60,16 @@ class AttemptRunner:
         self._context, self._scratch, self._workspaces = context, scratch, workspaces
         self._origin = context.repo.origin
 
+    def take_slot(self) -> Slot:
+        """A slot for the next attempt, if possible one that has a checkout."""
+        idle = self._workspaces.idle_slots
+        return self._context.attempt_context.slots.take(idle)
+
     def run(
         self,
         manifest: Manifest,
         entry: BatchEntry,
+        slot: Slot,
         *,
         agent_exited: Callable[[], object] | None = None,
         before_result: Callable[[], object] = do_nothing,
@@ -69,6 +77,7 @@ class AttemptRunner:
         cancel: threading.Event | None = None,
     ) -> Result | None:
         """Run one attempt to its end; None without running it if the run is to stop.
+        The slot is released at its end.
 
         `agent_exited` is called when the attempt's programs have ended and its work is
         still to be captured, unless it is None; `before_result` before its result is
@@ -82,7 +91,7 @@ class AttemptRunner:
         with watch.attempt(manifest.batch, entry.task.id, entry.attempt):
             try:
                 return self._run(
-                    manifest, entry, agent_exited, before_result, early, cancel
+                    manifest, entry, slot, agent_exited, before_result, early, cancel
                 )
             except WorkNotWritten as error:
                 # The run ends with one of these, and each has a checkout to name.
@@ -97,6 +106,7 @@ class AttemptRunner:
         self,
         manifest: Manifest,
         entry: BatchEntry,
+        slot: Slot,
         agent_exited: Callable[[], object] | None,
         before_result: Callable[[], object],
         early: EarlyWorkspace | None,
@@ -110,11 +120,11 @@ class AttemptRunner:
         reports = AttemptReports(
             context.observer.observe, manifest.batch, entry, log_path(manifest, entry)
         )
-        checkout: dict[str, object] = {"workspaces": self._workspaces}
+        workspaces: pipeline.Workspaces = self._workspaces
         if early is not None:
             folder = context.results_folder(manifest) / entry.folder
             early.begin(folder / preparation.LOG, context.report_set_up)
-            checkout = {"workspaces": early, "slot": early.slot}
+            workspaces = early
         result = self._run_task(
             manifest,
             entry,
@@ -134,7 +144,8 @@ class AttemptRunner:
                 on_usage=reports.used,
                 walls=self._walls_of_tasks.get(entry.task.id, attempt_context.walls),
             ),
-            **checkout,
+            workspaces=workspaces,
+            slot=slot,
         )
         context.lander.seals.add(manifest.batch, entry, result)
         reports.ended(result)

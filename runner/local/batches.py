@@ -119,14 +119,17 @@ class BatchSchedule:
         """Run every task of the batch to its end, whatever happens to the others."""
         entries = manifest.entries
         if len(entries) == 1:
-            self._attempts.run(manifest, entries[0])
+            self._attempts.run(manifest, entries[0], self._attempts.take_slot())
             return
         # For these batches alone: it is slow to import.
         from concurrent.futures import ThreadPoolExecutor
 
         with ThreadPoolExecutor(len(entries), thread_name_prefix="fanin") as pool:
             attempts = [
-                pool.submit(self._attempts.run, manifest, entry) for entry in entries
+                pool.submit(
+                    self._attempts.run, manifest, entry, self._attempts.take_slot()
+                )
+                for entry in entries
             ]
             for attempt in attempts:
                 attempt.result()

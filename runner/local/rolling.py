@@ -47,6 +47,7 @@ from runner.schedule.slot_choice import HeadToStartFrom, choose
 if TYPE_CHECKING:
     from runner.attempt.early_workspaces import EarlyWorkspace
     from runner.attempt.pooled_workspaces import PooledWorkspaces
+    from runner.attempt.slots import Slot
     from runner.attempt.verify_checkouts import PooledCheckouts, SpareCheckouts
     from runner.attempt.workspace_pool import WorkspacePool
     from runner.core.manifest import Manifest
@@ -250,12 +251,15 @@ class RollingSchedule:
         # With pooled checkouts the next task starts in the one that this task leaves.
         if settings.slots > 1 and settings.workspace == "fresh":
             agent_exited = partial(self._events.put, AgentExited(manifest))
+        early = self._claim_early(manifest)
         attempt = agent_pool.submit(
             self._run_attempt,
             manifest,
+            # Here, so that the most urgent task has the first choice.
+            early.slot if early else self._attempts.take_slot(),
             agent_exited,
             self._head.recorded,
-            self._claim_early(manifest),
+            early,
             cancel,
         )
         attempt.add_done_callback(partial(self._report_done, manifest))
@@ -413,6 +417,7 @@ class RollingSchedule:
     def _run_attempt(
         self,
         manifest: Manifest,
+        slot: Slot,
         agent_exited: Callable[[], object] | None,
         head_recorded: Future[None],
         early: EarlyWorkspace | None,
@@ -429,6 +434,7 @@ class RollingSchedule:
             return self._attempts.run(
                 manifest,
                 manifest.entries[0],
+                slot,
                 agent_exited=agent_exited,
                 # the base, and the journal's event about it
                 before_result=head_recorded.result,

@@ -194,6 +194,34 @@ def test_pooled_checkouts_are_set_up_once_each_and_land_the_same_work(
     assert "C" not in seen
 
 
+@pytest.mark.parametrize("schedule", ["batch", "rolling"])
+def test_an_attempt_takes_a_slot_that_has_a_checkout(
+    project: Project, schedule: str
+) -> None:
+    runs = project.root.parent / "runs"
+    work = "echo $FANIN_SLOT > $FANIN_TASK"
+    project.plan(
+        [
+            shell_task(work, "A"),
+            shell_task(f"sleep 0.5; {work}", "B"),
+            # more urgent than D: it has the first choice
+            shell_task(f"sleep 0.5; {work}", "C", depends_on=["A"]),
+            shell_task(work, "D", depends_on=["A"]),
+            shell_task(work, "E", depends_on=["B", "C", "D"]),
+        ],
+        setup=f"echo $FANIN_SLOT >> {runs}",
+        workspace="pooled",
+        schedule=schedule,
+        max_concurrent=3,
+    )
+    project.run()
+    assert set(project.states().values()) == {"completed"}
+    count = 3 if schedule == "rolling" else 2
+    assert sorted(runs.read_text().split()) == [f"{slot}" for slot in range(count)]
+    if schedule == "rolling":
+        assert project.git("show", "HEAD:C") == "0"
+
+
 def test_a_test_runner_that_an_agent_made_green_is_used_by_nobody_else(
     project: Project,
 ) -> None:
