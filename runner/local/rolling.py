@@ -39,7 +39,7 @@ from runner.local.joint_merge import (
     merge_together,
 )
 from runner.local.landing_queue import LandingQueue, Merged
-from runner.local.merge_queue import MergeQueue
+from runner.local.open_batches import OpenBatches, task_of
 from runner.local.run_head import RunHead
 from runner.schedule.ready_queue import ReadyQueue
 from runner.schedule.slot_choice import HeadToStartFrom, choose
@@ -51,7 +51,6 @@ if TYPE_CHECKING:
     from runner.attempt.verify_checkouts import PooledCheckouts, SpareCheckouts
     from runner.attempt.workspace_pool import WorkspacePool
     from runner.core.manifest import Manifest
-    from runner.core.task import Task
     from runner.fan_in.outcome import FanIn
     from runner.local.account import RunAccount
     from runner.local.attempts import AttemptRunner
@@ -116,14 +115,7 @@ class RollingSchedule:
         self._landing_queue = LandingQueue(context, snapshot.commit)
         self._ready = ReadyQueue(context.settings.max_attempts, context.choice)
         self._events: SimpleQueue[LoopEvent] = SimpleQueue()
-        # batch → manifest, from its start until its result is merged
-        self._running: dict[str, Manifest] = {}
-        # the running ones whose agent has exited
-        self._exited: dict[str, Manifest] = {}
-        # the running ones whose result waits to be merged
-        self._unmerged = MergeQueue(context)
-        # the merge of those that are being verified
-        self._verifying: VerifiedMerge | None = None
+        self._batches = OpenBatches(context, self._landing_queue)
         self._starts_after_merge = context.settings.start_after == "merge"
         # for tasks that become ready if verify is green
         self._early = EarlyPreparation(context, workspaces, scratch)
@@ -158,7 +150,7 @@ class RollingSchedule:
                     self._start_ready_tasks(agent_pool)
                     self._prepare_early()
                 self._head.record(lands_now=self._may_land)
-                if not self._running and self._verifying is None:
+                if self._batches.is_empty:
                     if self._land_everything(landing_pool):
                         continue
                     break
@@ -166,8 +158,8 @@ class RollingSchedule:
                     continue
                 agent_exited = self._take_events()
                 # A slot that is free should not wait for a merge.
-                merges = not agent_exited or self._merges_lag_behind
-                if merges and self._mergeable():
+                merges = not agent_exited or self._batches.merges_lag_behind
+                if merges and self._batches.to_merge(self._head.snapshot):
                     self._merge_results(verify_pool)
         if self._invalid is not None:
             raise self._invalid
@@ -221,8 +213,8 @@ class RollingSchedule:
             yield
         finally:
             self._early.close()
-            if self._verifying is not None:
-                self._verifying.close()
+            if self._batches.verifying is not None:
+                self._batches.verifying.close()
 
     # -- start tasks --
 
@@ -241,11 +233,11 @@ class RollingSchedule:
             self._start(manifest, agent_pool)
 
     def _start(self, manifest: Manifest, agent_pool: Executor) -> None:
-        self._ready.mark_started(_task(manifest).id)
+        self._ready.mark_started(task_of(manifest).id)
         self.rounds += 1
         cancel = self._note_base(manifest)
         self._context.observer.batch_chosen(manifest)
-        self._running[manifest.batch] = manifest
+        self._batches.start(manifest)
         agent_exited: Callable[[], object] | None = None
         settings = self._context.settings
         # With pooled checkouts the next task starts in the one that this task leaves.
@@ -267,12 +259,12 @@ class RollingSchedule:
     def _take_requests(self) -> None:
         if self._context.draining.is_set():
             return
-        running = [_task(manifest).id for manifest in self._running.values()]
-        taken = self._context.take_requests(self._head.snapshot, running)
+        snapshot, running = self._head.snapshot, self._batches.task_ids
+        taken = self._context.take_requests(snapshot, running)
         self._head.snapshot = taken.snapshot
         self._landing_queue.unrecorded += taken.changes
-        if self._verifying is not None:
-            self._verifying.requested.extend(taken.changes)
+        if self._batches.verifying is not None:
+            self._batches.verifying.requested.extend(taken.changes)
 
     def _report_done(self, manifest: Manifest, outcome: Future[Result | None]) -> None:
         self._events.put(AttemptDone(manifest, outcome))
@@ -289,7 +281,7 @@ class RollingSchedule:
             return None
         self._take_requests()
         context, snapshot = self._context, self._head.snapshot
-        running_ids = [_task(manifest).id for manifest in self._running.values()]
+        running_ids = self._batches.task_ids
         self._ready.sync(snapshot, running_ids)
         manifest = self._next_batch()
         if manifest is None:
@@ -306,21 +298,20 @@ class RollingSchedule:
         return manifest
 
     def _prewarm_for_verify(self, commit: str) -> None:
-        if self._at_work():
+        if self._batches.at_work:
             at_once = self._context.settings.verify_concurrent
             self._spares.prewarm(at_once, commit)
-        elif self._verifying is not None and not self._ready.waiting:
+        elif self._batches.verifying is not None and not self._ready.waiting:
             # What is verified now is most likely the last.
             self._spares.keep(0)
 
     def _next_batch(self) -> Manifest | None:
-        # An agent that has exited uses no slot, although its result is not merged yet.
-        free = self._account.slots - len(self._running) + len(self._exited)
+        free = self._account.slots - self._batches.used_slots
         if self._context.draining.is_set() or free <= 0 or self._account.holds_back():
             return None
         if self._has_work_for_last_landing:
             return None
-        running = list(self._running.values())
+        running = self._batches.manifests
         agents = self._account.choose_agents(
             self._head.snapshot.plan,
             [manifest.entries[0].agent for manifest in running],
@@ -353,15 +344,16 @@ class RollingSchedule:
     def _choices(self) -> list[HeadToStartFrom]:
         """The run's head, and with `start_after: merge` also all that is merged."""
         heads = [self._as_choice(self._head.snapshot, self._ready, set())]
-        if self._verifying is None or not self._starts_after_merge:
+        verifying = self._batches.verifying
+        if verifying is None or not self._starts_after_merge:
             return heads
-        snapshot = self._verifying.candidate_snapshot
+        snapshot = verifying.candidate_snapshot
         if snapshot is not None and not snapshot.problems:
             queue = self._ready.copy()
             # A failed attempt that waits behind a merge is not recorded yet: its task
             # does not start again before.
-            queue.sync(snapshot, [_task(each).id for each in self._running.values()])
-            heads.append(self._as_choice(snapshot, queue, self._in_verify))
+            queue.sync(snapshot, self._batches.task_ids)
+            heads.append(self._as_choice(snapshot, queue, self._batches.in_verify))
         return heads
 
     def _as_choice(
@@ -371,16 +363,8 @@ class RollingSchedule:
         return HeadToStartFrom(
             snapshot,
             queue,
-            [
-                _task(self._running[each])
-                for each in self._running
-                if each not in merged
-            ],
-            [
-                _task(self._exited[each]).id
-                for each in self._exited
-                if each not in merged
-            ],
+            self._batches.tasks_without(merged),
+            self._batches.exited_without(merged),
         )
 
     def _note_base(self, manifest: Manifest) -> threading.Event | None:
@@ -388,10 +372,10 @@ class RollingSchedule:
 
         Returns what ends the attempt on such a base once it is set.
         """
-        verifying = self._verifying
+        verifying = self._batches.verifying
         unverified: list[str] = []
         if verifying is not None and manifest.base != self._head.snapshot.commit:
-            unverified = [_task(self._running[each]).id for each in self._in_verify]
+            unverified = [task.id for task in self._batches.tasks(verifying.batches)]
             verifying.quarantine.adopt(
                 [manifest.base], [self._head.snapshot.commit], packed=True
             )
@@ -402,7 +386,7 @@ class RollingSchedule:
         """End the attempts that started on work which is sent back."""
         context = self._context
         sent_back = [
-            _task(each.manifest).id for each in results if not each.fan_in.landed
+            task_of(each.manifest).id for each in results if not each.fan_in.landed
         ]
         if not sent_back or not context.bases.has_unverified_starts:
             return
@@ -449,7 +433,7 @@ class RollingSchedule:
 
     def _claim_early(self, manifest: Manifest) -> EarlyWorkspace | None:
         """The workspace that is being prepared for such a batch, if there is one."""
-        if self._attempts.has_own_walls(_task(manifest).id):
+        if self._attempts.has_own_walls(task_of(manifest).id):
             return None
         return self._early.claim(manifest)
 
@@ -459,22 +443,20 @@ class RollingSchedule:
         """
         if self._starts_after_merge:
             return  # their agents start instead
-        verifying = self._verifying
+        verifying = self._batches.verifying
         if verifying is None or not self._may_prepare:
             self._early.keep_for(())
             return
         self._early.keep_for(verifying.candidates)
         if not verifying.candidates:
             return
-        working = self._running.keys() - self._exited.keys() - self._in_verify
-        unverified = self._running.keys() - self._in_verify
         self._early.prepare_for(
             verifying.candidates[-1],
             verifying.quarantine,
             self._ready,
-            [_task(self._running[batch]) for batch in sorted(unverified)],
-            free=self._account.slots - len(working),
-            at_work=len(self._at_work()),
+            self._batches.tasks_without(verifying.batches),
+            free=self._account.slots - self._batches.used_slots_if_green,
+            at_work=len(self._batches.at_work),
         )
 
     @property
@@ -487,7 +469,7 @@ class RollingSchedule:
             return False
         if self._account.is_held_back or self._has_work_for_last_landing:
             return False
-        budget = self._account.reserve(list(self._running.values()))
+        budget = self._account.reserve(self._batches.manifests)
         return budget.affordable(1) > 0
 
     # -- take in what has happened --
@@ -499,7 +481,7 @@ class RollingSchedule:
         Returns whether an agent has exited.
         """
         agent_exited = False
-        must_wait = not self._mergeable()
+        must_wait = not self._batches.to_merge(self._head.snapshot)
         while must_wait or not self._events.empty():
             event = self._context.clock.take(self._events, self._longest_wait)
             if event is None:
@@ -507,21 +489,17 @@ class RollingSchedule:
             must_wait = False
             match event:
                 case AgentExited(manifest):
-                    self._exited[manifest.batch] = manifest
+                    self._batches.leave_slot(manifest)
                     agent_exited = True
                 case AttemptDone(manifest, outcome):
                     result = outcome.result()
                     # before anything else starts that would meet the same limit
                     self._account.note_limit(manifest, result)
-                    self._unmerged.add(manifest, result)
-                    # With one slot the next task starts from what this one made.
-                    has_work = result is not None and result.succeeded
-                    if has_work and self._context.settings.slots > 1:
-                        self._exited[manifest.batch] = manifest
+                    self._batches.add_result(manifest, result)
                 case LandingDone():
                     self._landing_queue.wait_for_landing()
                 case VerifyDone():
-                    if self._verifying is not None:
+                    if self._batches.verifying is not None:
                         self._take_verified()
                     return agent_exited
         return agent_exited
@@ -530,58 +508,21 @@ class RollingSchedule:
     def _longest_wait(self) -> float | None:
         """Seconds; None to wait for the next event."""
         waits = [self._account.seconds_of_pause]
-        has_free_slot = len(self._running) < self._account.slots
+        has_free_slot = len(self._batches) < self._account.slots
         if has_free_slot and self._stop_reason is None:
             waits.append(REQUEST_INTERVAL)
-        if self._has_room:
-            waits.append(self._unmerged.seconds_left)
+        if self._batches.has_room:
+            waits.append(self._batches.unmerged.seconds_left)
         return min((each for each in waits if each is not None), default=None)
 
     # -- merge results --
-
-    def _mergeable(self) -> list[Manifest]:
-        """The results to merge now."""
-        if not self._has_room:
-            return []
-        snapshot = self._head.snapshot
-        if self._unmerged.first.verify is None:
-            return self._unmerged.urgent(snapshot, len(self._landing_queue.accepted))
-        ids = [_task(self._running[batch]).id for batch in self._in_verify]
-        return self._unmerged.due(snapshot, ids, more_come=bool(self._at_work()))
-
-    @property
-    def _in_verify(self) -> set[str]:
-        """The batches whose work is being verified, or waits for that."""
-        return set() if self._verifying is None else self._verifying.batches
-
-    def _at_work(self) -> set[str]:
-        """The batches that have no result yet."""
-        return self._running.keys() - self._unmerged.batches - self._in_verify
-
-    @property
-    def _has_room(self) -> bool:
-        """Whether there are results which may be merged beside what is verified now."""
-        if not self._unmerged or self._verifying is None:
-            return bool(self._unmerged)
-        # Where a landing is due, nothing more is put before it.
-        has_room = self._verifying.has_room_for(self._unmerged.first)
-        return has_room and not self._landing_queue.is_due
-
-    @property
-    def _merges_lag_behind(self) -> bool:
-        """Whether so many results wait that a free slot has to.
-
-        Where agents end faster than the next ones start, there is always a free slot:
-        results would pile up until the last task has started.
-        """
-        return len(self._unmerged) >= 2 * self._context.settings.slots
 
     def _merge_results(self, verify_pool: Executor) -> None:
         """Merge what is to be merged now and account for it; where that takes a run of
         `verify`, begin it.
         """
-        manifests = self._mergeable()
-        self._unmerged.remove(manifests)
+        manifests = self._batches.to_merge(self._head.snapshot)
+        self._batches.unmerged.remove(manifests)
         for manifest in manifests:
             self._context.observer.merge_started(manifest)
         if manifests[0].verify is None:
@@ -596,28 +537,29 @@ class RollingSchedule:
                 self._take_in(quarantine, merged)
             return
         if self._starts_after_merge:  # with one slot, too
-            self._exited |= {manifest.batch: manifest for manifest in manifests}
-        if self._verifying is None:
-            self._verifying = VerifiedMerge(
+            for manifest in manifests:
+                self._batches.leave_slot(manifest)
+        if self._batches.verifying is None:
+            self._batches.verifying = VerifiedMerge(
                 self._context,
                 self._head.snapshot,
                 self._scratch,
                 verify_pool,
                 partial(self._events.put, VerifyDone()),
             )
-        self._verifying.add(manifests)
+        self._batches.verifying.add(manifests)
         # Work that does not merge is decided at once.
         self._take_verified()
 
     def _take_verified(self) -> None:
         """Take in what verify has decided."""
-        verifying = self._verifying
+        verifying = self._batches.verifying
         assert verifying is not None
         merged = verifying.take()
         if merged.results:
             self._take_in(verifying.quarantine, merged)
         if verifying.is_over:
-            self._verifying = None
+            self._batches.verifying = None
             # Workspaces may be made of the objects in its quarantine.
             self._early.when_at_rest(verifying.close)
 
@@ -631,8 +573,7 @@ class RollingSchedule:
             ]
         )
         for result in merged.results:
-            del self._running[result.manifest.batch]
-            self._exited.pop(result.manifest.batch, None)
+            self._batches.close(result.manifest)
             is_merged = bool(result.fan_in.landed)
             context.bases.decide(result.manifest, merged=is_merged)
         self._stop_dependents(merged.results)
@@ -659,7 +600,7 @@ class RollingSchedule:
     def _account_for_result(self, manifest: Manifest, fan_in: FanIn) -> str | None:
         """Return why nothing more should start after this result, or None."""
         account = self._account
-        self._ready.mark_done(_task(manifest).id, self._head.snapshot.progress)
+        self._ready.mark_done(task_of(manifest).id, self._head.snapshot.progress)
         # A result is stale only where a person has moved the branch meanwhile.
         moved = any(
             failure.kind is FailureKind.STALE for failure in fan_in.failed.values()
@@ -688,7 +629,7 @@ class RollingSchedule:
             partial(self._events.put, LandingDone()),
             self._scratch,
             # What is being verified builds on it.
-            keeps_head=self._verifying is not None,
+            keeps_head=self._batches.verifying is not None,
         )
         self._stop_reason = self._stop_reason or self._account.red_branch(
             self._context.lander.branch, self._landing_queue.failed_again
@@ -753,8 +694,3 @@ class RollingRun:
         stop_reason = part.run()
         self._rounds, self._landings = part.rounds, part.landings
         return stop_reason
-
-
-def _task(manifest: Manifest) -> Task:
-    """The task of a batch of one."""
-    return manifest.entries[0].task

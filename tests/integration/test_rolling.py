@@ -96,7 +96,7 @@ def test_results_do_not_pile_up_where_agents_never_stop_exiting(
 
     def as_if_one_had_exited(self: RollingSchedule) -> bool:
         has_exited = take_events(self)
-        waiting.append(len(self._unmerged))
+        waiting.append(len(self._batches.unmerged))
         return has_exited or self._ready.ready > 0
 
     monkeypatch.setattr(RollingSchedule, "_take_events", as_if_one_had_exited)
@@ -528,7 +528,7 @@ def all_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     merge = RollingSchedule._merge_results
 
     def merge_all(self: RollingSchedule, pool: Executor) -> None:
-        if len(self._unmerged) == len(self._running):
+        if len(self._batches.unmerged) == len(self._batches):
             merge(self, pool)
 
     monkeypatch.setattr(RollingSchedule, "_merge_results", merge_all)
