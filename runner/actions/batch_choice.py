@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -20,6 +19,7 @@ from runner import pipeline
 from runner.actions.round_state import RoundState
 from runner.core import durable
 from runner.core.errors import InvalidInput, UsageProblem
+from runner.core.fanin_commands import typed
 from runner.core.manifest import BatchEntry, Manifest
 from runner.core.task import Plan
 from runner.schedule.agent_choice import AgentChoice
@@ -180,7 +180,7 @@ def _not_recorded(approve: Sequence[str]) -> str:
     """Only a batch records approvals: what to do where none starts."""
     return (
         "no task starts, so nothing records the approval of "
-        f"{', '.join(approve)}; to record it:  {shlex.join(['fanin', 'approve', *approve])}"
+        f"{', '.join(approve)}; to record it:  {typed('approve', approve)}"
         "  in a clone, and push"
     )
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from runner.core.errors import EXIT_DONE, EXIT_TASKS_FAILED
+from runner.core.fanin_commands import typed
 
 if TYPE_CHECKING:
     from runner.config.settings import Settings
@@ -72,7 +72,7 @@ def print_end(
             console.print(detail.plain, markup=False, soft_wrap=True)
         if view.state == "failed" and not details:
             # In an earlier run.
-            command = f"fanin show {shlex.quote(view.task.id)}"
+            command = typed("show", [view.task.id])
             console.print(
                 f"    to look at it:  {command}", markup=False, soft_wrap=True
             )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
 
 import click
@@ -12,6 +11,7 @@ from runner.cli.context import open_tasks
 from runner.cli.options import from_artifacts, settings_options
 from runner.cli.status import read_tasks
 from runner.core.errors import EXIT_DONE
+from runner.core.fanin_commands import typed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -149,7 +149,8 @@ def _question_lines(question: Question, task_id: str) -> Iterator[str]:
     yield f"question of attempt {question.attempt}:"
     yield from _quoted(question.text)
     if question.answer is None:
-        yield f'to answer:  fanin reply {shlex.quote(task_id)} "…"'
+        command = typed("reply", [task_id], last='"…"')
+        yield f"to answer:  {command}"
     elif question.answer:
         yield "answer:"
         yield from _quoted(question.answer)

@@ -14,6 +14,7 @@ from runner.cli import completion
 from runner.cli.context import branch_snapshot, open_tasks, unlanded_work
 from runner.cli.options import from_artifacts, settings_options
 from runner.core.errors import EXIT_DONE, EXIT_INTERRUPTED, UsageProblem
+from runner.core.fanin_commands import typed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,7 +65,7 @@ def log(
     if raw and sys.stdout.isatty():
         raise UsageProblem(
             "--raw prints what an agent wrote as it is, which may act on the terminal",
-            f"leave it out, or use a pipe:  fanin log {task_id} --raw | less",
+            f"leave it out, or use a pipe:  {typed('log', [task_id], '--raw')} | less",
         )
     if artifacts is not None:
         _print_log(_log_of_artifact(artifacts, task_id, attempt), raw=raw)
@@ -151,12 +152,12 @@ def _no_log(
         return UsageProblem(
             f"{task_id} ran on GitHub: {page}",
             f"its log is in an artifact:  gh run download {run} {which} --dir DIR "
-            f"&& fanin log {shlex.quote(task_id)} --from DIR",
+            f"&& {typed('log', [task_id], '--from DIR')}",
         )
     if record is not None and record.attempts:
         return UsageProblem(
             f"the logs of {task_id} are not on this machine",
-            f"fanin show {task_id}  has the end of the last one",
+            f"{typed('show', [task_id])}  has the end of the last one",
         )
     return UsageProblem(
         f"{task_id} has not started yet", "fanin status  shows what it waits for"
@@ -190,12 +191,12 @@ def _missing_log(path: Path, attempt: AttemptView | None) -> UsageProblem:
         reason = one_line(attempt.failure.message.partition("\n")[0])
         return UsageProblem(
             f"{which} has no log: {reason}",
-            f"fanin show {shlex.quote(attempt.task)}  has the whole reason",
+            f"{typed('show', [attempt.task])}  has the whole reason",
         )
     if attempt.state in {AttemptState.CHOSEN, AttemptState.RUNNING}:
         return UsageProblem(
             f"the agent of {which} has not started yet",
-            f"fanin log {shlex.quote(attempt.task)} -f  waits for it",
+            f"{typed('log', [attempt.task], '-f')}  waits for it",
         )
     if attempt.state is AttemptState.INTERRUPTED:
         return UsageProblem(

@@ -6,10 +6,10 @@ are shown as code or without markup, mention, image and link.
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
 
-from runner.comments.command import NAME, Command
+from runner.comments.command import Command
+from runner.core.fanin_commands import typed
 from runner.core.plurals import pluralize, some_of
 from runner.ui import markdown
 
@@ -27,7 +27,7 @@ def done(
     """What a command has changed; `next_round` is Markdown on what it started."""
     parts = []
     if outcome.tasks:
-        text = _code(f"{NAME} {command.name} {shlex.join(outcome.tasks)}")
+        text = _code(f"/{typed(command.name, outcome.tasks)}")
         if outcome.commit:
             text += f": {repository_url}/commit/{outcome.commit}"
         parts.append(text)

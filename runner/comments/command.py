@@ -191,8 +191,10 @@ def _parse(line: str, ignored: int) -> Command:
     grammar = COMMANDS.get(name)
     if grammar is None:
         raise _not_a_command(f"{name} is no command here" if name else "no command")
-    ids = [word for word in words if not word.startswith("--")]
-    options = frozenset(word for word in words if word.startswith("--"))
+    # As on a command line: what follows `--` is no option.
+    before, after = _split_at_dashes(words)
+    ids = [*(word for word in before if not word.startswith("--")), *after]
+    options = frozenset(word for word in before if word.startswith("--"))
     commit = ids.pop() if name == "accept" and len(ids) > 1 else ""
     _check(grammar, ids, options, text, quoted is not None)
     if name == "accept" and not _COMMIT.fullmatch(commit):
@@ -200,6 +202,14 @@ def _parse(line: str, ignored: int) -> Command:
     return Command(
         name, tuple(ids), options - {"--message"}, text, commit, ignored=ignored
     )
+
+
+def _split_at_dashes(words: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+    """The words before the first `--` and those after it."""
+    if "--" not in words:
+        return words, ()
+    index = words.index("--")
+    return words[:index], words[index + 1 :]
 
 
 def _words(line: str) -> list[str]:

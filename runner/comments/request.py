@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING, Any
 
 from runner.core.errors import UsageProblem
+from runner.core.fanin_commands import typed
 from runner.fan_in import kept_refs, landing_record
 from runner.local import accept
 from runner.plan.requests import (
@@ -98,8 +98,8 @@ def _accept_request(
         raise UsageProblem(
             f"{task.id} must be verified, which this job cannot do: it may write, so it "
             "runs no code of the repository",
-            "accept it in a clone and push, or write  /fanin accept "
-            f"{shlex.quote(task.id)} {command.commit} --unverified",
+            "accept it in a clone and push, or write  /"
+            + typed("accept", [task.id], "--unverified", last=command.commit),
         )
     path = accept.plan_path(settings, snapshot)
     folders = [

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shlex
 
+from runner.core.fanin_commands import typed
+
 
 def look(ref: str) -> str:
     """The command that shows the work; it starts nothing that the repository names."""
@@ -16,5 +18,5 @@ def take(ref: str, task_id: str, *, own_branch: bool) -> str:
     `own_branch`: that is one of the run's own, which no person has checked out.
     """
     if own_branch:
-        return f"fanin accept {shlex.quote(task_id)} --from {shlex.quote(ref)}"
+        return typed("accept", [task_id], f"--from {shlex.quote(ref)}")
     return f"git cherry-pick {shlex.quote(ref)}"

@@ -32,7 +32,8 @@ def _typed(root: Path, paths: Iterable[str]) -> str:
     if _is_inside(root):
         here = Path.cwd()
         paths = [os.path.relpath(root / path, here) for path in paths]
-    return shlex.join(paths)
+    # One that begins with a dash would be an option, one with a colon a pattern.
+    return shlex.join(f"./{p}" if p.startswith(("-", ":")) else p for p in paths)
 
 
 def _is_inside(root: Path) -> bool:

@@ -8,7 +8,6 @@ names, objects that git refuses, fanin's own files.
 
 from __future__ import annotations
 
-import shlex
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +17,7 @@ from runner.attempt.context import AttemptContext
 from runner.attempt.verification import VerifyCommand, verify_commit
 from runner.config.settings import Settings
 from runner.core.errors import GitFailed, InvalidInput, UsageProblem
+from runner.core.fanin_commands import typed
 from runner.core.limits import NO_LIMITS
 from runner.core.manifest import Manifest
 from runner.core.result import FailureKind
@@ -71,7 +71,7 @@ def accept(
     if repo.commit(request.commit) is None or repo.commit(request.base) is None:
         raise UsageProblem(
             f"the work of {task.id} is gone: there is no commit {request.commit[:10]}",
-            f"fanin retry {task.id}  runs it again",
+            f"{typed('retry', [task.id])}  runs it again",
         )
     manifest = _manifest(repo, settings, snapshot, request, task)
     base = repo.tree(request.base)
@@ -176,7 +176,7 @@ def _judged(
     if not judged.changes and not entry.task.allow_empty:
         raise UsageProblem(
             f"the work of {entry.task.id} changes nothing",
-            f"fanin skip {entry.task.id} --satisfied  lets its dependents run",
+            f"{typed('skip', [entry.task.id], '--satisfied')}  lets its dependents run",
         )
     return judged
 
@@ -201,7 +201,7 @@ def _merged(
             f"{name}: {reason}",
             f"resolve it:  git switch -c resolved {request.commit[:10]} && "
             f"git merge {request.branch}  ; commit, switch back, then  "
-            f"fanin accept {name} --from resolved",
+            f"{typed('accept', [name], '--from resolved')}",
         )
     return outcome.tree
 
@@ -314,8 +314,8 @@ def refuse_unfinished(snapshot: Snapshot, task: Task, work: KeptWork) -> None:
         reason, *_ = record.error.message.splitlines() or [record.error.kind.value]
         raise UsageProblem(
             f"the work of {task.id} is unfinished: {reason}",
-            f"to land it all the same:  fanin accept {shlex.quote(task.id)} "
-            f"--from {work.commit[:10]}",
+            "to land it all the same:  "
+            + typed("accept", [task.id], f"--from {work.commit[:10]}"),
         )
 
 

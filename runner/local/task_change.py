@@ -9,6 +9,7 @@ from functools import cached_property
 
 from runner.core import result_folder
 from runner.core.errors import UsageProblem
+from runner.core.fanin_commands import typed
 from runner.core.manifest import Manifest
 from runner.core.result_folder import Reading
 from runner.core.run_view import AttemptState, AttemptView
@@ -180,9 +181,9 @@ def _why_none(task_id: str, last: AttemptView | None) -> tuple[str, str]:
     if last.state is AttemptState.RUNNING:
         return (
             f"{task_id} is at work, its change is captured at the end",
-            f"fanin log {task_id} -f  follows its log",
+            f"{typed('log', [task_id], '-f')}  follows its log",
         )
     return (
         f"attempt {last.attempt} of {task_id} has left no change",
-        f"fanin show {task_id}  says why",
+        f"{typed('show', [task_id])}  says why",
     )

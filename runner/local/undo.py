@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from runner.core.errors import UsageProblem
+from runner.core.fanin_commands import typed
 from runner.core.plurals import some_of
 from runner.core.task import Task, TaskRules
 from runner.fan_in.commit_message import undo_message
@@ -128,7 +129,7 @@ def _conflict(
         what += f" in {some_of(named, len(paths))}"
     if later:
         what += f", which {', '.join(later)} changed too"
-        advice = f"undo them together:  fanin undo {' '.join([*ids, *later])}"
+        advice = f"undo them together:  {typed('undo', [*ids, *later])}"
     else:
         advice = "take it out by hand, then  fanin retry --redo  or  fanin skip"
     return UsageProblem(what, advice)

@@ -6,7 +6,6 @@ changes is decided then. A new kind of request is a class here, and a change of
 `plan.changes` if none of those there will do.
 """
 
-import shlex
 from collections.abc import Sequence
 from functools import cache
 from typing import Annotated, Any, Literal, NamedTuple
@@ -15,6 +14,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from runner.core.documents import Document
 from runner.core.errors import UsageProblem
+from runner.core.fanin_commands import typed
 from runner.core.result import ObjectId, PersonsMessage
 from runner.core.task import PlanSettings, Status, Task
 from runner.plan.changes import (
@@ -77,9 +77,7 @@ class RetryRequest(_TaskRequest):
     def refuse(self, snapshot: Snapshot, tasks: Sequence[Task]) -> None:
         """Raises UsageProblem if one of the tasks cannot be retried."""
         if not self.redo:
-            refuse_landed(
-                snapshot, tasks, "to run {ids} again:  fanin retry {ids} --redo"
-            )
+            refuse_landed(snapshot, tasks)
 
     def change(self, snapshot: Snapshot, task: Task, max_attempts: int) -> Change:
         """The change for one of the tasks."""
@@ -193,10 +191,10 @@ class ReplyRequest(_TaskRequest):
         """Raises UsageProblem if one of the tasks has not asked, or has gone on since."""
         for task in tasks:
             if snapshot.progress.question_to_answer(task) is None:
+                retry = typed("retry", [task.id], '--message "…"')
                 raise UsageProblem(
                     f"{task.id} has no question to answer",
-                    "to say something to its next attempt:  "
-                    f'fanin retry {shlex.quote(task.id)} --message "…"',
+                    f"to say something to its next attempt:  {retry}",
                 )
 
     def change(self, snapshot: Snapshot, task: Task, _max_attempts: int) -> Change:
@@ -234,10 +232,10 @@ class UndoRequest(_TaskRequest):
         dependents = [] if self.with_dependents else _landed_dependents(snapshot, ids)
         if dependents:
             verb = "builds" if len(dependents) == 1 else "build"
-            names = " ".join(ids)
+            together = typed("undo", ids, "--with-dependents")
             raise UsageProblem(
                 f"{', '.join(dependents)} {verb} on {', '.join(ids)} and landed too",
-                f"undo them together:  fanin undo {names} --with-dependents",
+                f"undo them together:  {together}",
             )
 
     def chosen(self, snapshot: Snapshot) -> list[Task]:
@@ -270,7 +268,8 @@ class AcceptRequest(_TaskRequest):
         for task in tasks:
             if progress.record(task).status is Status.COMPLETED:
                 raise UsageProblem(
-                    f"{task.id} is completed", f"fanin undo {task.id}  takes it out"
+                    f"{task.id} is completed",
+                    f"{typed('undo', [task.id])}  takes it out",
                 )
             waits_for = [
                 each

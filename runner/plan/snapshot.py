@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from runner.core import gc_pause
 from runner.core.errors import InvalidInput, Problem, UsageProblem
+from runner.core.fanin_commands import typed
 from runner.core.task import Owner, Plan, PlanSettings, Status, Task, TaskRules
 from runner.core.validation import nearest
 from runner.plan import formats, progress_file
@@ -391,7 +392,7 @@ def with_grants(
     """
     granted = snapshot.progress
     tasks = snapshot.tasks_named(retry)
-    refuse_landed(snapshot, tasks, "to run {ids} again:  fanin retry {ids} --redo")
+    refuse_landed(snapshot, tasks)
     for task in tasks:
         granted = granted.with_retry(task, max_attempts)
     for task in snapshot.tasks_named(approve):
@@ -399,15 +400,17 @@ def with_grants(
     return granted
 
 
-def refuse_landed(snapshot: Snapshot, tasks: Sequence[Task], remedy: str) -> None:
-    """Raises UsageProblem if one of the tasks has landed; `{ids}` in `remedy` is filled."""
+def refuse_landed(
+    snapshot: Snapshot, tasks: Sequence[Task], remedy: str | None = None
+) -> None:
+    """Raises UsageProblem if one of the tasks has landed; None is how it runs again."""
     landed = [task.id for task in tasks if snapshot.progress.has_landed(task)]
     if landed:
         verb = "is" if len(landed) == 1 else "are"
-        raise UsageProblem(
-            f"{', '.join(landed)} {verb} completed",
-            remedy.format(ids=" ".join(landed)),
-        )
+        if remedy is None:
+            redo = typed("retry", landed, "--redo")
+            remedy = f"to run {' '.join(landed)} again:  {redo}"
+        raise UsageProblem(f"{', '.join(landed)} {verb} completed", remedy)
 
 
 def write_progress_blobs(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from runner.core.fanin_commands import typed
 from runner.core.plurals import pluralize
 from runner.core.task import Plan, Status, Task, TaskRules
 from runner.policy import globs, rules
@@ -67,7 +68,7 @@ def _notes(plan: Plan, refused: Sequence[Task], never: Sequence[str]) -> list[st
             f"[{', '.join(files)}]}}}}"
         )
         if any(globs.matches(never, file) for file in files):
-            remedy = f"do it by hand, then  fanin skip {task.id} --satisfied"
+            remedy = f"do it by hand, then  {typed('skip', [task.id], '--satisfied')}"
         path = task.path or plan.path
         notes.append(f"{path}:{task.line}: {what}; {remedy}")
     return notes

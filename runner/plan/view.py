@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from runner.core.fanin_commands import typed
 from runner.core.task import Plan, Standing, Status, Task
 from runner.plan.progress import Progress
 from runner.plan.records import Record
@@ -98,7 +98,7 @@ def _reasons(task: Task, record: Record, standing: Standing, state: str) -> list
     """Why a task that may run does not run yet, or runs again."""
     reasons = []
     if standing is Standing.GATED:
-        command = f"fanin approve {shlex.quote(task.id)}"
+        command = typed("approve", [task.id])
         waits = f"waits for approval: {command}"
         reasons.append(waits if state == "gated" else "then waits for approval")
     if record.open_question is not None:

@@ -10,6 +10,7 @@ from functools import partial
 
 from runner import __version__
 from runner.core import kept_commands
+from runner.core.fanin_commands import typed
 from runner.core.message_text import one_line, visible
 from runner.core.result import Failure
 from runner.core.run_view import AttemptView, RunView
@@ -248,16 +249,16 @@ def _kind(failure: Failure) -> str:
 
 def _text_of(record: RunRecord, index: int, share: Share) -> TaskText:
     task = record.tasks[index]
-    name = shlex.quote(task.id)
     prompt = first_bytes(Excerpt(visible(task.prompt)), share.prompt)
     log = last_lines(task.log, share.log_lines)
     diff = first_bytes(task.diff, share.diff)
-    source = f" --from {shlex.quote(record.artifacts)}" if record.artifacts else ""
-    log_note = f"only the end; all of it:  fanin log {name}{source}"
-    diff_note = f"only the beginning; all of it:  fanin diff {name}{source}"
+    source = [f"--from {shlex.quote(record.artifacts)}"] if record.artifacts else []
+    prompt_note = f"cut; all of it:  {typed('show', [task.id])}"
+    log_note = f"only the end; all of it:  {typed('log', [task.id], *source)}"
+    diff_note = f"only the beginning; all of it:  {typed('diff', [task.id], *source)}"
     text = TaskText(
         prompt=prompt.text,
-        prompt_note="" if prompt.is_whole else f"cut; all of it:  fanin show {name}",
+        prompt_note="" if prompt.is_whole else prompt_note,
         log=log.text,
         log_note="" if log.is_whole else log_note,
         diff=diff.text,

@@ -12,6 +12,7 @@ from runner.agents.environment import missing_requirements, script_of
 from runner.config.settings import FILE, Place, Settings
 from runner.core.documents import duration_text
 from runner.core.errors import Problem, UsageProblem
+from runner.core.fanin_commands import typed
 from runner.core.message_text import one_line
 from runner.core.patterns import lazy_pattern
 from runner.core.plurals import some_of
@@ -219,7 +220,7 @@ def _changed_since_notes(plan: Plan, progress: Progress) -> Iterator[str]:
     verb = "was" if len(changed) == 1 else "were"
     yield (
         f"{names} {verb} changed in the plan after completion, and will not run again; "
-        f"to redo:  fanin retry --redo {' '.join(changed[:MAX_NAMED_TASKS])}"
+        f"to redo:  {typed('retry', changed[:MAX_NAMED_TASKS], '--redo')}"
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from runner.core.errors import UsageProblem
+from runner.core.fanin_commands import typed
 from runner.core.plurals import some_of
 from runner.core.task import Standing
 
@@ -71,14 +72,14 @@ def approval_needed(ids: Sequence[str]) -> str:
     """A sentence on the tasks that wait for a person's approval, at least one."""
     verb, them = ("waits", "it") if len(ids) == 1 else ("wait", "them")
     named = ids[:_NAMED]
-    command = shlex.join(["fanin", "approve", *named])
+    command = typed("approve", named)
     return f"{some_of(named, len(ids))} {verb} for approval; to let {them} start:  {command}"
 
 
 def answer_needed(ids: Sequence[str]) -> str:
     """A sentence on the tasks whose agents have asked, at least one."""
     verb, it = ("asks", "answer") if len(ids) == 1 else ("ask", "answer one")
-    command = f'{shlex.join(["fanin", "reply", ids[0]])} "…"'
+    command = typed("reply", ids[:1], last='"…"')
     return f"{some_of(ids[:_NAMED], len(ids))} {verb} a question; to {it}:  {command}"
 
 
@@ -126,7 +127,7 @@ def _refuse_unmet(task_id: str, unmet: Sequence[str]) -> NoReturn:
     raise UsageProblem(
         f"{task_id} depends on {some_of(unmet[:_NAMED], len(unmet))}, which {verb} not "
         "completed",
-        f"to run that too:  fanin run --until {task_id}",
+        f"to run that too:  fanin run --until {shlex.quote(task_id)}",
     )
 
 
@@ -136,5 +137,5 @@ def _refuse_stuck(ids: Sequence[str]) -> None:
     verb = "was" if len(ids) == 1 else "were"
     raise UsageProblem(
         f"{some_of(ids[:_NAMED], len(ids))} failed for good or {verb} skipped",
-        f"to grant another attempt:  fanin retry {' '.join(ids[:_NAMED])}",
+        f"to grant another attempt:  {typed('retry', ids[:_NAMED])}",
     )

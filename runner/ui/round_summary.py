@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from runner.core.fanin_commands import typed
 from runner.core.plurals import pluralize
 from runner.core.result import Failure, FailureKind
 from runner.core.rough_time import cost
@@ -267,7 +268,7 @@ class _RoundPage:
         return "\n\n".join(parts)
 
     def _how_to_answer(self, task_id: str) -> str:
-        command = code(f'fanin reply {shlex.quote(task_id)} "…"')
+        command = code(typed("reply", [task_id], last='"…"'))
         text = f"`{command}` in a clone, then push the commit."
         if self._report.has_comments:
             text = f"the comment `/{command}` on the pull request, or {text}"
@@ -314,9 +315,10 @@ class _RoundPage:
         if kept is None:
             return ""
         quoted = shlex.quote(task_id)
-        text = f"`{code(f'fanin accept {quoted} --from {kept}')}` in a clone"
+        command = code(typed("accept", [task_id], f"--from {kept}"))
+        text = f"`{command}` in a clone"
         if self._report.has_comments and quoted == task_id:
-            comment = code(f"/fanin accept {task_id} {kept}")
+            comment = code(f"/{typed('accept', [task_id], last=kept)}")
             text = f"the comment `{comment}` on the pull request, or {text}"
         return f"**To let it land:** {text}"
 

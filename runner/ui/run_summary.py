@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import shlex
-
 from runner.core import kept_commands
+from runner.core.fanin_commands import typed
 from runner.core.result import REFUSED, FailureKind
 from runner.core.rough_time import is_worth_a_line, rough_saving
 from runner.core.run_view import AttemptView, RunView
@@ -39,11 +38,11 @@ def failure_details(
 def _kept(attempt: AttemptView, *, own_branch: bool) -> list[Line]:
     if attempt.kept is None:
         return []
-    task_id = shlex.quote(one_line(attempt.task))
-    look = Line.of(f"    to look at its work:  fanin diff {task_id}")
+    ids = [one_line(attempt.task)]
+    look = Line.of(f"    to look at its work:  {typed('diff', ids)}")
     failure = attempt.failure
     if failure is not None and failure.kind in _ACCEPTABLE and attempt.acceptable:
-        return [look, Line.of(f"    to let it land:       fanin accept {task_id}")]
+        return [look, Line.of(f"    to let it land:       {typed('accept', ids)}")]
     if own_branch and not attempt.acceptable:
         return [look]
     ref = one_line(attempt.kept)

@@ -85,6 +85,12 @@ def test_what_is_quoted_code_or_not_shown_is_no_command(body: str) -> None:
     [
         ("approve T1 T2", Command("approve", ("T1", "T2"))),
         ("hold app/T-1:2", Command("hold", ("app/T-1:2",))),
+        ("hold -1", Command("hold", ("-1",))),
+        ("hold -- --redo -2", Command("hold", ("--redo", "-2"))),
+        (
+            "undo --with-dependents -- T1 --x",
+            Command("undo", ("T1", "--x"), frozenset({"--with-dependents"})),
+        ),
         (
             "hold 'Set up the db' ‘b 2’ it's",
             Command("hold", ("Set up the db", "b 2", "it's")),

@@ -34,3 +34,10 @@ def test_outside_of_the_repository_git_is_told_where_it_is(
     assert git_commit(tmp_path, "Set up", ["a"]) == (
         f"git -C {tmp_path} commit -m 'Set up' a"
     )
+
+
+def test_no_path_is_an_option_or_a_pattern(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert git_add(tmp_path, ["-f", ":!a", "a"]) == "git add ./-f './:!a' a"
