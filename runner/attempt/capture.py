@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from runner.attempt import plain_changes, sizes
+from runner.attempt import plain_changes, sizes, trusted_times
 from runner.attempt.capture_directory import capture_git, reset_entries
 from runner.attempt.captured_tree import (
     NewObjects,
@@ -460,8 +461,14 @@ def record_preparation(workspace: Workspace) -> Workspace:
     limits = workspace.limits
     bounded = limits._replace(max_bytes=_MAX_PREPARED_BYTES)
     workspace = replace(workspace, limits=bounded)
+    untouched = trusted_times.trust_untouched(workspace)
+    workspace = untouched or workspace
     git = capture_git(workspace)
-    seen = _look_at_files(workspace, git)
+    with ExitStack() as stack:
+        if untouched is not None:
+            index, time = workspace.capture / "index", workspace.index_record.time
+            stack.enter_context(trusted_times.without_reading(index, time))
+        seen = _look_at_files(workspace, git)
     if seen.trap is not None:
         raise GitFailed(["add"], 1, str(seen.trap))
     added = _add(workspace, git, seen)

@@ -4,13 +4,17 @@ looked at it is read again by every git that meets it.
 
 from __future__ import annotations
 
+import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from secrets import token_hex
 
 from runner.attempt import capture_directory, workspace
 from runner.attempt.workspace import Workspace
+from runner.repo import index_times
 
 SECOND = 10**9  # nanoseconds
 # Seconds. A file system's clock is behind that of the machine by a tick of the kernel's.
@@ -54,6 +58,49 @@ def trust_files(space: Workspace) -> Workspace:
     with capture_directory.starting(space) as before_agent:
         workspace.refuse_changed(capture_directory.capture_git(before_agent))
     return _with_time(space, now)
+
+
+def trust_untouched(space: Workspace) -> Workspace | None:
+    """The workspace after set-up, which has touched none of the files that git would read
+    again; None if it may have.
+
+    Of the times in its index git compares the seconds only. The nanoseconds say for all
+    files that changed before the index was written whether anything has since.
+    """
+    now = time_in(space.folder)
+    index_time = space.index_record.time
+    data = workspace.index_data(space)
+    if data is None:
+        return None
+    second = index_time // SECOND
+    files = index_times.read_files(data, space.object_format, second)
+    if files is None:
+        return None
+    try:
+        for path, entry in files.recent.items():
+            found = os.lstat(f"{space.checkout}/{path}")
+            is_late = index_times.has_changed_since(entry, index_time)
+            if is_late or not index_times.is_of(entry, found):
+                return None
+    except OSError:
+        return None
+    # In the second of the index nobody can tell yet what changes later.
+    return _with_time(space, now) if now // SECOND > second else space
+
+
+@contextmanager
+def without_reading(file: Path, time_ns: int) -> Iterator[None]:
+    """In the block git reads no file to know whether it is as the index in `file` says,
+    because the index seems to be newer than all of them.
+
+    At the end it has the time `time_ns`, in nanoseconds.
+    """
+    later = (time_ns // SECOND + 2) * SECOND
+    os.utime(file, ns=(later, later))
+    try:
+        yield
+    finally:
+        os.utime(file, ns=(time_ns, time_ns))
 
 
 def trust_stamped(space: Workspace, now: int) -> Workspace:

@@ -77,6 +77,11 @@ def is_of(entry: bytes, found: os.stat_result) -> bool:
     )
 
 
+def has_changed_since(entry: bytes, time_ns: int) -> bool:
+    """Whether the file of this entry had changed at that time or later."""
+    return _NUMBERS.unpack(entry)[:2] >= _time(time_ns)
+
+
 def _time(time_ns: int) -> tuple[int, int]:
     """Seconds, of which an entry has the lowest bits, and nanoseconds."""
     seconds, nanoseconds = divmod(time_ns, _SECOND)
