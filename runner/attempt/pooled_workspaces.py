@@ -106,7 +106,11 @@ class PooledWorkspaces:
         """
         with self._lock:
             idle = self._idle.get(slot)
-            exposed = bool(self._lent) or idle is None or idle.number < self._acquired
+            # Who works while it is being cleaned can write there later as well.
+            exposed = idle is not None and (
+                idle.cleaned.done()
+                and (bool(self._lent) or idle.number < self._acquired)
+            )
         space = self._reused(None, base, folder, branch, slot, exposed=exposed)
         if space is not None:
             return replace(space, tree=self._new.tree_of(base))

@@ -76,11 +76,12 @@ def trust_untouched(space: Workspace) -> Workspace | None:
     files = index_times.read_files(data, space.object_format, second)
     if files is None:
         return None
+    if index_times.have_changed_since(files.recent.values(), index_time):
+        return None
+    checkout = space.checkout
     try:
         for path, entry in files.recent.items():
-            found = os.lstat(f"{space.checkout}/{path}")
-            is_late = index_times.has_changed_since(entry, index_time)
-            if is_late or not index_times.is_of(entry, found):
+            if not index_times.is_of(entry, os.lstat(f"{checkout}/{path}")):
                 return None
     except OSError:
         return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from struct import Struct
 from typing import NamedTuple
 
@@ -77,9 +77,11 @@ def is_of(entry: bytes, found: os.stat_result) -> bool:
     )
 
 
-def has_changed_since(entry: bytes, time_ns: int) -> bool:
-    """Whether the file of this entry had changed at that time or later."""
-    return _NUMBERS.unpack(entry)[:2] >= _time(time_ns)
+def have_changed_since(entries: Iterable[bytes], time_ns: int) -> bool:
+    """Whether one of the files of these entries had changed at that time or later."""
+    # These bytes are in the order of the times.
+    time = b"".join(number.to_bytes(4, "big") for number in _time(time_ns))
+    return any(entry[: len(time)] >= time for entry in entries)
 
 
 def _time(time_ns: int) -> tuple[int, int]:

@@ -21,7 +21,7 @@ TICK = 0.02  # seconds; longer than the file system's clock stands still
 
 @pytest.fixture
 def space(tmp_path: Path) -> Workspace:
-    """A workspace whose index was written some ticks after its files."""
+    """A workspace whose index was written some ticks after its files, in their second."""
     root = tmp_path / "repository"
     isolated_git(tmp_path).run(["init", "-q", str(root)])
     repository = isolated_git(root)
@@ -30,10 +30,15 @@ def space(tmp_path: Path) -> Workspace:
     repository.run(["add", "-A"])
     repository.run(["commit", "-q", "-m", "base"])
     base = repository.text(["rev-parse", "HEAD"]).strip()
-    made = workspace.create(origin_of(root), base, tmp_path / "space", "fanin/task")
-    time.sleep(TICK)
-    later = trusted_times.time_in(made.folder)
-    return replace(made, index_record=made.index_record._replace(time=later))
+    origin = origin_of(root)
+    while True:
+        folder = tmp_path / f"space-{time.monotonic_ns()}"
+        made = workspace.create(origin, base, folder, "fanin/task")
+        time.sleep(TICK)
+        later = trusted_times.time_in(made.folder)
+        changed = (made.checkout / "file").stat().st_ctime_ns
+        if changed // SECOND == later // SECOND:
+            return replace(made, index_record=made.index_record._replace(time=later))
 
 
 def _write_at_the_same_time(file: Path) -> None:
