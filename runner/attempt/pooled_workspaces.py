@@ -67,6 +67,7 @@ class PooledWorkspaces:
         self._lock = threading.Lock()
         self._counter = 0
         self._acquired = 0  # how often a checkout was lent
+        self._most: int | None = None  # idle ones that may be used; None: not known
         self._lent: dict[Path, _Lent] = {}  # by the folder that the attempt asked for
         self._idle: dict[int, _Idle] = {}  # by slot
         self._background = ThreadPoolExecutor(2, thread_name_prefix="fanin-clean")
@@ -219,6 +220,7 @@ class PooledWorkspaces:
         if self.setup_seconds < preparation.SLOW_SETUP:
             self._remove_idle(most)
         with self._lock:
+            self._most = most
             # Who works now leaves its checkout to one of the next.
             present = len(self._idle) + len(self._lent)
         self._new.prewarm(max(0, count - present), base, max(0, most - present))
@@ -244,10 +246,20 @@ class PooledWorkspaces:
         """Keep the workspace for the next attempt of its slot, or remove it."""
         with self._lock:
             lent = self._lent.pop(folder)
-            if lent.ready is not None and lent.slot not in self._idle:
+            if lent.ready is not None and self._keeps_another(lent.slot):
                 cleaned = self._background.submit(checkout_reset.clean, lent.ready)
                 # Who works now may write there, even if it has ended by the next time.
                 number = -1 if self._lent else self._acquired
                 self._idle[lent.slot] = _Idle(lent.folder, cleaned, number)
                 return
         self._new.release(lent.folder)
+
+    def _keeps_another(self, slot: int) -> bool:
+        """Whether the checkout of an attempt is for a later one, or is removed while
+        others work. Called under the lock.
+        """
+        if slot in self._idle:
+            return False
+        if self.setup_seconds >= preparation.SLOW_SETUP or self._most is None:
+            return True
+        return len(self._idle) < self._most

@@ -83,7 +83,9 @@ class SpareCheckouts:
     def create(
         self, origin: Origin, commit: str, folder: Path, _slot: int
     ) -> Workspace:
-        return self._pool.create(origin, commit, folder / _PLACE, _BRANCH)
+        space = self._pool.create(origin, commit, folder / _PLACE, _BRANCH)
+        self._pool.remove_surplus()
+        return space
 
     def ready(self, folder: Path, space: Workspace, seconds: float) -> None:
         """Nothing: no checkout is used twice."""
@@ -126,7 +128,9 @@ class PooledCheckouts:
 
     def create(self, origin: Origin, commit: str, folder: Path, slot: int) -> Workspace:
         place = folder / _PLACE
-        return self._pooled.acquire_from(origin, commit, place, _BRANCH, slot)
+        space = self._pooled.acquire_from(origin, commit, place, _BRANCH, slot)
+        self._pool.remove_surplus()
+        return space
 
     def ready(self, folder: Path, space: Workspace, seconds: float) -> None:
         if seconds < preparation.SLOW_SETUP:

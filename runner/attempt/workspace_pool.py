@@ -263,10 +263,17 @@ class WorkspacePool:
         """Make spares of large workspaces that are released until there are `count`, and
         none from nothing: there are no more of them than attempts have had at once.
 
-        Those that there are may be used, even if they are more.
+        Those that there are may be used, even if they are more, until `remove_surplus`.
         """
         with self._lock:
             self._wanted = count
+
+    def remove_surplus(self) -> None:
+        """Remove spares beyond those that `keep` or `prewarm` asked for last, while agents
+        work or verify runs, and not when the run ends.
+        """
+        with self._lock:
+            self._remove_surplus()
 
     def _remove_surplus(self) -> None:
         """Remove spares while agents work, and not when the run ends. Called under the

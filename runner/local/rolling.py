@@ -298,12 +298,12 @@ class RollingSchedule:
         return manifest
 
     def _prewarm_for_verify(self, commit: str) -> None:
+        at_once = self._context.settings.verify_concurrent
         if self._batches.at_work:
-            at_once = self._context.settings.verify_concurrent
             self._spares.prewarm(at_once, commit)
         elif self._batches.verifying is not None and not self._ready.waiting:
-            # What is verified now is most likely the last.
-            self._spares.keep(0)
+            # What is verified now is most likely the last: one run has begun.
+            self._spares.keep(at_once - 1)
 
     def _next_batch(self) -> Manifest | None:
         free = self._account.slots - self._batches.used_slots

@@ -452,6 +452,28 @@ def test_checkouts_that_nobody_will_use_are_removed_before_the_end_if_set_up_is_
     assert pool.acquire(base, Path("D"), BRANCH, 0).folder == folders[0]
 
 
+@pytest.mark.parametrize("slow", [False, True])
+def test_what_the_last_attempts_leave_is_removed_while_others_work(
+    pool: PooledWorkspaces,
+    project: Project,
+    monkeypatch: pytest.MonkeyPatch,
+    slow: bool,
+) -> None:
+    monkeypatch.setattr(preparation, "SLOW_SETUP", 0.0 if slow else 3600.0)
+    base = project.git("rev-parse", "HEAD")
+    folders = []
+    for name, slot in (("A", 0), ("B", 1)):
+        space = pool.acquire(base, Path(name), BRANCH, slot)
+        folders.append(space.folder)
+        pool.ready(Path(name), space)
+    pool.prewarm(0, base, 1)
+    pool.release(Path("A"))
+    pool.release(Path("B"))
+    pool._new._begin(int).result()
+    assert [folder.exists() for folder in folders] == [True, slow]
+    assert pool.idle_slots == ((0, 1) if slow else (0,))
+
+
 @pytest.mark.usefixtures("makes_spares")
 def test_a_checkout_that_is_being_reset_is_counted(
     pool: PooledWorkspaces, project: Project, monkeypatch: pytest.MonkeyPatch

@@ -245,9 +245,31 @@ def test_a_checkout_for_verify_in_which_an_agent_wrote_is_not_used(
         pool._begin(int).result()  # after it
         [spare] = pool._spares
         (spare.checkout / "new").write_text("")
+        (tmp_path / "second").mkdir()
         used = spares.create(origin, head, tmp_path / "second", 0)
     assert used.checkout.is_dir()
     assert not (used.checkout / "new").exists()
+
+
+@pytest.mark.parametrize("kept", [0, 1])
+def test_what_the_last_run_of_verify_leaves_over_is_removed_while_it_runs(
+    project: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kept: int
+) -> None:
+    monkeypatch.setattr(workspace_pool, "_MIN_CHECKOUT_TIME", -1.0)
+    monkeypatch.setattr(workspace_pool, "_MIN_FILES", 0)
+    origin = Repository(project.root, os.environ).origin
+    head = project.git("rev-parse", "HEAD").strip()
+    with WorkspacePool(origin, tmp_path, lambda _: "", 8) as pool:
+        spares = SpareCheckouts(pool)
+        spares.create(origin, head, tmp_path / "first", 0)
+        spares.prewarm(3, head)
+        pool._begin(int).result()
+        spares.keep(kept)
+        folders = [spare.folder for spare in pool._spares]
+        (tmp_path / "last").mkdir()
+        spares.create(origin, head, tmp_path / "last", 0)
+        pool._begin(int).result()
+        assert sum(folder.exists() for folder in folders) == kept
 
 
 CHAIN = [
