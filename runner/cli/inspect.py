@@ -43,6 +43,7 @@ def check(repo_path: str, /, as_json: bool, **flags: FlagValue | None) -> int:
     Prints how fanin reads them, and every problem with its file and line.
     """
     from runner.config.settings import describe
+    from runner.config.without_effect import without_effect
     from runner.plan.trees import NO_PLAN
     from runner.schedule.preflight import preflight
     from runner.schedule.simulation import scheduled_batches
@@ -78,6 +79,7 @@ def check(repo_path: str, /, as_json: bool, **flags: FlagValue | None) -> int:
         *_setup_notes(repo, settings),
         *_include_notes(repo, settings),
         *(f"warning: {problem}" for problem in preflight_report.missing),
+        *(f"warning: {problem}" for problem in without_effect(settings)),
     ]
     views = task_views(snapshot, settings)
     if as_json:

@@ -119,7 +119,7 @@ class Settings(UserDocument):
     deliver: Literal["branch", "pull-request"] = "branch"
     progress: str = ".fanin/progress.json"
 
-    # By dotted key; only those of agents, which are first checked against the plan.
+    # By dotted key, of what can only be checked together with more.
     _places: dict[str, Place] = PrivateAttr(default_factory=dict)
 
     @field_validator("plan")
@@ -203,7 +203,7 @@ class Settings(UserDocument):
         return TaskRules(self.tasks, self.protected, never)
 
     def place_of(self, key: str) -> Place:
-        """Where the agent `key` was written: `agent` or `tasks.ID.agent`."""
+        """Where a setting was written, or an agent: `agent` or `tasks.ID.agent`."""
         return self._places.get(key, Place(FILE, None, f"{key}: "))
 
     @property
@@ -288,14 +288,15 @@ def load(
     settings = Settings.model_validate(merged)
     layers = [(from_file, file_source), (from_environ, _ENVIRONMENT)]
     for values, source in [*layers, (from_flags, _COMMAND_LINE)]:
-        settings._places.update(_places_of_agents(values, source))
+        settings._places.update(_places(values, source))
     return settings
 
 
-def _places_of_agents(
-    values: Mapping[str, Any], source: _Source
-) -> Iterator[tuple[str, Place]]:
-    """Where a valid source names an agent, by dotted key."""
+def _places(values: Mapping[str, Any], source: _Source) -> Iterator[tuple[str, Place]]:
+    """Where a valid source has its settings, and its agents by dotted key."""
+    for name in values:
+        line = source.locate([name])
+        yield name, Place(source.name, line, "" if line else f"{source.named(name)}: ")
     agent = values.get("agent")
     if agent is not None:
         is_command = isinstance(agent, dict) and "command" in agent

@@ -22,6 +22,7 @@ from runner.attempt.context import AttemptContext
 from runner.attempt.verify_checkouts import PooledCheckouts, SpareCheckouts
 from runner.attempt.workspace_pool import WorkspacePool
 from runner.config.settings import Settings
+from runner.config.without_effect import without_effect
 from runner.core.clock import Clock, SystemClock
 from runner.core.errors import (
     FaninError,
@@ -223,6 +224,8 @@ class LocalRun:
             own_sandboxes = without_own_sandbox(used_agents)
         for note in (*notes, *uncommitted, *included.notes, *own_sandboxes):
             self._observer.note(note)
+        for problem in without_effect(self._settings):
+            self._observer.note(f"warning: {problem}")
         self.journal.tidy()
         self.journal.remove_old_runs(
             self._settings.keep_runs,

@@ -4,6 +4,7 @@ red lands, nothing of what is not at fault is lost, and no attempt counts in vai
 
 from __future__ import annotations
 
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,15 @@ def test_a_task_starts_while_the_work_that_it_needs_is_verified(
     assert project.git("for-each-ref", "refs/fanin/runs") == ""
     assert project.git("status", "--porcelain") == ""
     project.git("fsck", "--strict")
+
+
+def test_check_and_run_say_where_it_has_no_effect(project: Project, seen: Path) -> None:
+    plan(project, seen, [shell("A", "echo 1 > a")])
+    said = r"warning: fanin\.yml:\d+: start_after: no effect without verify"
+    for command in ("check", "run"):
+        shown = project.cli(command)
+        assert shown.returncode == 0, shown.stderr
+        assert re.search(said, shown.stdout)
 
 
 def test_what_needs_red_work_is_stopped_and_costs_no_attempt(
