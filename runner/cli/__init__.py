@@ -24,6 +24,7 @@ gc.set_threshold(100_000)
 import click  # noqa: E402
 
 from runner import __version__  # noqa: E402
+from runner.core import library_imports  # noqa: E402
 from runner.core.errors import EXIT_DONE, EXIT_INTERRUPTED, FaninError  # noqa: E402
 
 EXIT_USAGE = 2
@@ -157,6 +158,7 @@ def main() -> NoReturn:
     _open_closed_streams()
     _use_utf8()
     _look_for_no_plugins_of_pydantic()
+    library_imports.install()
     for name in _INHERITED_GIT:
         os.environ.pop(name, None)
     if isinstance(sys.stdout, io.TextIOWrapper):

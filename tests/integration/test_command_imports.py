@@ -172,6 +172,7 @@ def test_help_loads_click_and_no_more_than_a_handful_of_small_modules(
         "runner.config.settings_table",
         "runner.core",
         "runner.core.errors",
+        "runner.core.library_imports",
     }
 
 
@@ -304,6 +305,45 @@ def test_a_start_compiles_no_pattern_before_it_is_used(
     before, found, compiled = told.stdout.rpartition("\n::")
     assert found, before + told.stderr
     assert compiled.split() == []
+
+
+# Compiled are patterns of these modules, and the annotations of typed dictionaries.
+_TELL_COMPILED_OF_LIBRARIES = """
+import re, sys, typing
+sys.argv = ["fanin", "status"]
+compiled = []
+compile_pattern, compile_text = re.compile, typing.ForwardRef.__init__
+def compile(*args, **options):
+    name = sys._getframe(1).f_globals["__name__"]
+    if name.startswith("yaml."):
+        compiled.append(name)
+    return compile_pattern(*args, **options)
+def refer(self, text, *args, **options):
+    frame, is_of_class = sys._getframe(1), False
+    while frame := frame.f_back:
+        is_of_class |= frame.f_code.co_name == "__new__"
+        if frame.f_globals["__name__"] == "pydantic_core.core_schema" and is_of_class:
+            compiled.append("pydantic_core.core_schema")
+            break
+    return compile_text(self, text, *args, **options)
+re.compile, typing.ForwardRef.__init__ = compile, refer
+from runner.cli import main
+try:
+    main()
+except SystemExit:
+    print("\\n::", *compiled)
+"""
+
+
+def test_of_libraries_a_start_compiles_only_what_it_uses(planned: Project) -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", _TELL_COMPILED_OF_LIBRARIES],
+        cwd=planned.root,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stdout.rpartition("\n::")[2].split() == []
 
 
 def test_what_only_a_run_in_progress_needs_is_not_loaded_without_one(
