@@ -172,6 +172,7 @@ def test_help_loads_click_and_no_more_than_a_handful_of_small_modules(
         "runner.config.settings_table",
         "runner.core",
         "runner.core.errors",
+        "runner.core.fanin_commands",
         "runner.core.library_imports",
     }
 
