@@ -165,11 +165,25 @@ def main() -> NoReturn:
         # Where the terminal or the pipe is not UTF-8, what it lacks becomes `?`.
         sys.stdout.reconfigure(errors="replace")
     try:
+        exit_code = _exit_code()
+    except KeyboardInterrupt:  # while something was reported
+        _end_on_signals()
+        exit_code = EXIT_INTERRUPTED
+    # Python would search all objects for garbage once more.
+    gc.freeze()
+    sys.exit(exit_code or EXIT_DONE)
+
+
+def _exit_code() -> int | None:
+    """Run the command and report what goes wrong."""
+    exit_code: int | None
+    try:
         # The name is given for `python -m runner`, whose help shall read the same.
         exit_code = fanin.main(
             prog_name="fanin", standalone_mode=False, terminal_width=_help_width()
         )
     except (click.exceptions.Abort, KeyboardInterrupt) as error:
+        _end_on_signals()
         _report_interrupt(error)
         exit_code = EXIT_INTERRUPTED
     except click.ClickException as error:
@@ -198,9 +212,14 @@ def main() -> NoReturn:
     except Exception:  # noqa: BLE001  the boundary: anything else is a bug of fanin
         _report_bug()
         exit_code = EXIT_ENVIRONMENT
-    # Python would search all objects for garbage once more.
-    gc.freeze()
-    sys.exit(exit_code or EXIT_DONE)
+    return exit_code
+
+
+def _end_on_signals() -> None:
+    # Here, as only a command that was interrupted needs it.
+    from runner.core.interrupts import end_on_signals
+
+    end_on_signals()
 
 
 def _report_interrupt(error: BaseException) -> None:

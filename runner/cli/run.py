@@ -102,9 +102,11 @@ def run(
         flags |= {"parallel": True, "max_concurrent": jobs}
     repo, settings = open_project(repo_path, flags)
     # After the settings, which may be wrong: this imports all that a run needs.
+    from runner.core.interrupts import interrupt_on_signals
     from runner.local.run import Answers
     from runner.schedule.task_choice import NamedTasks
 
+    interrupt_on_signals()
     named = NamedTasks(task_ids, until)
     if dry_run and as_json:
         raise click.UsageError("--json has nothing to print with --dry-run")

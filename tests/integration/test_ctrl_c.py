@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,6 +156,18 @@ def test_another_signal_stops_the_agents_at_once(project: Project) -> None:
     assert run.process.returncode == 130, output
     assert STOPPING in output
     assert DRAINING not in output
+
+
+def test_however_often_a_signal_comes_the_exit_code_says_so(project: Project) -> None:
+    project.plan([{"id": "A", "do": ["hang"]}])
+    with RunAtTerminal(project) as run:
+        wait_until(lambda: began(project) == ["A"])
+        while run.process.poll() is None:
+            run.process.send_signal(signal.SIGTERM)
+            time.sleep(0.002)
+        output = run.end()
+    assert run.process.returncode == 130, output
+    assert "Traceback" not in output
 
 
 @dataclass
