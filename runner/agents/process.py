@@ -153,10 +153,10 @@ def run(
             variables = {**env, **walled.variables, COOKIE: cookie}
             child = program.start(argv, cwd, variables, streams, walled)
         except OSError as error:
-            raise NotStarted(
-                f"cannot start {argv[0]}: {error.strerror or error}",
-                "check agent.command and that the program is on PATH",
-            ) from None
+            what = f"cannot start {argv[0]}: {error.strerror or error}"
+            refusal = _refusal(what, walled)
+            remedy = "check agent.command and that the program is on PATH"
+            raise NotStarted(what, refusal or remedy) from None
         pipe = child.stderr if stdout else child.stdout
         assert pipe is not None
         # Writable, because its beginning may be freed.
@@ -221,6 +221,16 @@ def first_line(
     if process.returncode or not lines:
         return None
     return lines[0][:limit]
+
+
+def _refusal(error: str, walled: Walled) -> str:
+    """What the walls have refused, "" for nothing."""
+    if walled.rules is None:
+        return ""
+    # Here, as only a program that cannot be started needs it.
+    from runner.sandbox.refusals import refused
+
+    return refused(error, walled.rules, str(Path.home()))
 
 
 def _wait(

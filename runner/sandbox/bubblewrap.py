@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from runner.sandbox.rules import Access, Rules, parents
+from runner.sandbox.rules import Access, Rules, is_in_shared_memory, parents
 
 # What is at a path: a folder, anything else, or nothing.
 Kind = Literal["folder", "file"]
@@ -97,6 +97,6 @@ def first_missing(path: str, rules: Rules) -> str | None:
 
 
 def _bind(path: str, access: Access) -> str:
-    if path.startswith(f"{_DEVICES}/"):
-        return "--dev-bind"
+    if path.startswith(f"{_DEVICES}/") and not is_in_shared_memory(path):
+        return "--dev-bind"  # by which it can be written, too
     return "--bind" if access is Access.WRITE else "--ro-bind"

@@ -10,12 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from runner.sandbox import landlock
-from runner.sandbox.rules import Access, Rules, parents
+from runner.sandbox.rules import (
+    SHARED_MEMORY,
+    Access,
+    Rules,
+    is_in_shared_memory,
+    parents,
+)
 
 Grant = tuple[str, int]
 _READ_AND_WRITE = landlock.READ | landlock.WRITE_FILE
 # What programs write to that is no file of anybody's.
-_DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts", "shm")
+_DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts")
 
 
 def inside_bubblewrap(rules: Rules) -> list[Grant]:
@@ -44,6 +50,8 @@ def alone(rules: Rules, entries: Callable[[str], Sequence[str]]) -> list[Grant]:
     """
     grants = [("/", landlock.READ_DIR)]
     grants += [(f"/dev/{name}", landlock.WRITE) for name in _DEVICES]
+    if not _closes_in_shared_memory(rules):
+        grants.append((SHARED_MEMORY, landlock.WRITE))
     rules = rules._replace(rules={"/dev": Access.HIDDEN, **rules.rules})
     divided = _divided(rules)
     waiting = ["/", *rules.rules]
@@ -58,6 +66,14 @@ def alone(rules: Rules, entries: Callable[[str], Sequence[str]]) -> list[Grant]:
         # those with a rule of their own are waiting
         waiting += [entry for entry in entries(path) if entry not in rules.rules]
     return grants
+
+
+def _closes_in_shared_memory(rules: Rules) -> bool:
+    """Whether less than writing is allowed of something there, such as a repository."""
+    return any(
+        is_in_shared_memory(path) and access is not Access.WRITE
+        for path, access in rules.rules.items()
+    )
 
 
 def _divided(rules: Rules) -> set[str]:

@@ -13,7 +13,7 @@ import re
 from pathlib import Path
 
 from runner.core.result import Failure
-from runner.sandbox.rules import Access, Rules
+from runner.sandbox.rules import Access, Rules, is_in_shared_memory
 
 _ERRORS = re.compile(
     r"permission denied|read-only file system|operation not permitted"
@@ -75,7 +75,14 @@ def _refused_path(path: str, rules: Rules, home: str, *, is_denied: bool) -> str
     # a program's own home has links to the person's
     full = os.path.realpath(named)
     access = rules.access(full)
-    if access is Access.WRITE or full.startswith(("/dev", "/proc")) or full == "/":
+    if is_in_shared_memory(full):
+        # Without a rule it is not there.
+        without = Access.READ if is_denied else Access.HIDDEN
+        covering = rules.covering(full)
+        access = without if covering is None else covering
+    elif full.startswith(("/dev/", "/proc/")) or full == "/":
+        return ""
+    if access is Access.WRITE:
         return ""
     if access is Access.READ and not (is_denied and _can_write(full)):
         return ""  # it is so without walls too

@@ -41,6 +41,9 @@ _OF_THE_MACHINE = (
 )
 # Sockets of the machine and of the session, and what starts programs at their request.
 _RUNTIME = ("/run", "/var/run")
+# With bubblewrap it is a program's own, so what is to be read there has a rule that says so.
+_DEVICES = "/dev/"
+SHARED_MEMORY = "/dev/shm"  # noqa: S108  no file is made there
 # Parts of /run without which names are not resolved, or a system has no programs.
 _OF_RUNTIME = (
     *("/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager/resolv.conf"),
@@ -126,9 +129,18 @@ class Rules(NamedTuple):
     shared_temporary: tuple[str, ...] = ()
     network: bool = True
 
+    def covering(self, path: str) -> Access | None:
+        """What the longest rule for a path without links says, None if there is none."""
+        return _covering(self.rules, path)
+
     def access(self, path: str) -> Access:
         """What the rules say of a path without links."""
         return _access(self.rules, path)
+
+
+def is_in_shared_memory(path: str) -> bool:
+    """Whether the path without links is below the folder of shared memory."""
+    return path.startswith(f"{SHARED_MEMORY}/")
 
 
 def parents(path: str) -> Iterator[str]:
@@ -183,12 +195,18 @@ def rules_of(
 
 
 def _access(rules: Mapping[str, Access], path: str) -> Access:
+    covering = _covering(rules, path)
+    return _EVERYWHERE if covering is None else covering
+
+
+def _covering(rules: Mapping[str, Access], path: str) -> Access | None:
+    """What the longest rule for the path says, None if there is none."""
     if path in rules:
         return rules[path]
     for folder in parents(path):
         if folder in rules:
             return rules[folder]
-    return _EVERYWHERE
+    return None
 
 
 def _effective(access: Mapping[str, Access]) -> dict[str, Access]:
@@ -199,7 +217,9 @@ def _effective(access: Mapping[str, Access]) -> dict[str, Access]:
     """
     rules: dict[str, Access] = {}
     for path in sorted(access, key=lambda path: (path.count("/"), path)):
-        if access[path] is not _access(rules, path):
+        covering = _covering(rules, path)
+        is_missing = covering is None and path.startswith(_DEVICES)
+        if is_missing or access[path] is not _access(rules, path):
             rules[path] = access[path]
     return rules
 
@@ -236,13 +256,15 @@ def _needed(surroundings: Surroundings, hidden: Mapping[str, Access]) -> list[Pa
     # what is too much to open for a program in it
     broad = [*surroundings.homes, *surroundings.temporary, *surroundings.repository]
     for folder in surroundings.programs:
-        if _access(hidden, str(folder)) is not Access.HIDDEN:
+        path = str(folder)
+        is_hidden = _access(hidden, path) is Access.HIDDEN
+        if not is_hidden and not path.startswith(_DEVICES):
             continue
         opened = folder
         if folder.name in _BINARIES:
             # `.venv/bin` is of no use without `.venv/lib`
             opened = folder.parent
-        if any(path.is_relative_to(opened) for path in broad):
+        if any(each.is_relative_to(opened) for each in broad):
             opened = folder
         if opened not in broad:
             needed.append(opened)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,15 @@ def test_a_refusal_is_named_with_the_line_that_lifts_it(
     sentence = _refused(home, log)
     assert sentence.startswith("the walls refused ")
     assert sentence.endswith(f"to open it:  sandbox: {{{setting}}}")
+
+
+def test_what_is_only_there_without_walls_is_named() -> None:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        log = f"cannot start {folder}/agent: No such file or directory"
+        Path(folder, "agent").touch()
+        opened = Rules({folder: Access.READ}, "/t")
+        assert f"read: [{folder}/agent]" in refused(log, Rules({}, "/t"), "/home/ann")
+        assert refused(log, opened, "/home/ann") == ""
 
 
 @pytest.mark.parametrize(

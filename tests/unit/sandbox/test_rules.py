@@ -145,6 +145,56 @@ def test_bubblewrap_makes_one_folder_on_a_disk_for_all_that_lies_below_it() -> N
     assert "--ro-bind /tmp/data /tmp/data" in " ".join(texts)
 
 
+IN_MEMORY = Path("/dev/shm/ann")
+
+
+def _rules_in_shared_memory(*read: str) -> Rules:
+    around = Surroundings(
+        homes=(HOME,),
+        temporary=(Path("/tmp"), IN_MEMORY / "tmp"),
+        repository=(IN_MEMORY / "shop", IN_MEMORY / "shop/.git"),
+        objects=(IN_MEMORY / "shop/.git/objects",),
+        programs=(IN_MEMORY / "venv/bin", IN_MEMORY / "fanin"),
+    )
+    checkout = IN_MEMORY / "tmp/fanin-1/0/checkout"
+    enclosure = Enclosure((checkout,), checkout.with_name("tmp"))
+    of_run = access_of_run(SandboxSettings(read=read), around, str)
+    return rules_of(of_run, enclosure, ("/tmp", str(IN_MEMORY / "tmp")), str)
+
+
+def test_bubblewrap_mounts_what_is_read_in_shared_memory_and_for_reading_alone() -> (
+    None
+):
+    texts = bubblewrap.arguments(
+        _rules_in_shared_memory("/dev/shm/data", "/dev/video0"),
+        _kind_of,
+        is_root=False,
+        working_folder=CHECKOUT,
+    )
+    mounts = dict(zip(texts[2:], texts, strict=False))
+    for path in (
+        "/dev/shm/ann/shop/.git/objects",
+        "/dev/shm/ann/fanin",
+        "/dev/shm/data",
+    ):
+        assert mounts[path] == "--ro-bind"
+    assert mounts["/dev/shm/ann/tmp/fanin-1/0/checkout"] == "--bind"
+    assert mounts["/dev/video0"] == "--dev-bind", "a device cannot be opened otherwise"
+
+
+def test_landlock_alone_keeps_what_is_hidden_in_shared_memory_closed() -> None:
+    def granted(rules: Rules) -> dict[str, int]:
+        return dict(grants.alone(rules, lambda _: ()))
+
+    assert granted(_rules())["/dev/shm"] & landlock.WRITE_FILE
+    rights = granted(_rules_in_shared_memory())
+    open_paths = {path for path in rights if rights[path] & landlock.READ_FILE}
+    assert not open_paths & {"/dev", "/dev/shm", "/dev/shm/ann", "/dev/shm/ann/shop"}
+    assert not rights["/dev/shm/ann/shop/.git/objects"] & landlock.WRITE_FILE
+    checkout = "/dev/shm/ann/tmp/fanin-1/0/checkout"
+    assert rights[checkout] & landlock.WRITE_FILE
+
+
 def test_landlock_alone_allows_the_neighbours_of_what_is_hidden_one_by_one() -> None:
     folders = {
         "/": ["/usr", "/home", "/tmp", "/run"],
