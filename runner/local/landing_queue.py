@@ -76,8 +76,12 @@ class LandingQueue:
     to land.
     """
 
-    def __init__(self, context: RunContext, base: str) -> None:
-        """`base` is the branch's commit that the run's own head builds on."""
+    def __init__(
+        self, context: RunContext, base: str, earlier_landings: int = 0
+    ) -> None:
+        """`base` is the branch's commit that the run's own head builds on. So many
+        landings were in earlier parts of the run.
+        """
         self.accepted: list[Merged] = []
         # Also what an earlier part of the run has left, or came before it.
         self.unrecorded: list[ChangeSet] = context.journal.state().unrecorded_on(
@@ -89,7 +93,7 @@ class LandingQueue:
         self._base = base
         self._landing: _Landing | None = None
         self._failed_landings = 0
-        self._finished_landings = 0
+        self._finished_landings = earlier_landings
 
     @property
     def is_due(self) -> bool:
@@ -98,10 +102,28 @@ class LandingQueue:
 
     @property
     def landings(self) -> int:
-        """How many landings have moved the branch, with one that is in progress."""
+        """How many landings of the run have moved the branch, with one that is in
+        progress.
+        """
         landing = self._landing
         in_progress = landing is not None and landing.tip != landing.head
         return self._finished_landings + in_progress
+
+    @property
+    def landings_left(self) -> int:
+        """How many more limits.max_rounds allows."""
+        return self._context.settings.limits.max_rounds - self.landings
+
+    @property
+    def may_land(self) -> bool:
+        """Whether to land now; the last landing is for everything that has started."""
+        return self.is_due and self.landings_left > 1
+
+    @property
+    def is_last_full(self) -> bool:
+        """Whether nothing more may start: the last landing is full, or over."""
+        left = self.landings_left
+        return left <= 0 or (left == 1 and self.is_due)
 
     def lands(self, commit: str) -> bool:
         """Whether a landing of just this commit is in progress."""

@@ -112,7 +112,7 @@ class RollingSchedule:
         self._workspaces, self._spares = workspaces, spares
         self._scratch = scratch
         self._head = RunHead(context, snapshot)
-        self._landing_queue = LandingQueue(context, snapshot.commit)
+        self._landing_queue = LandingQueue(context, snapshot.commit, landings)
         self._ready = ReadyQueue(context.settings.max_attempts, context.choice)
         self._events: SimpleQueue[LoopEvent] = SimpleQueue()
         self._batches = OpenBatches(context, self._landing_queue)
@@ -121,7 +121,6 @@ class RollingSchedule:
         self._early = EarlyPreparation(context, workspaces, scratch)
         # Of the run so far: a batch's number is used once.
         self.rounds = rounds
-        self._earlier_landings = landings
         self._stop_reason: str | None = None
         # why nothing more can be chosen
         self._invalid: InvalidInput | None = None
@@ -149,12 +148,12 @@ class RollingSchedule:
                 with self._head.passes_errors():
                     self._start_ready_tasks(agent_pool)
                     self._prepare_early()
-                self._head.record(lands_now=self._may_land)
+                self._head.record(lands_now=self._landing_queue.may_land)
                 if self._batches.is_empty:
                     if self._land_everything(landing_pool):
                         continue
                     break
-                if self._may_land and self._start_landing(landing_pool):
+                if self._landing_queue.may_land and self._start_landing(landing_pool):
                     continue
                 agent_exited = self._take_events()
                 # A slot that is free should not wait for a merge.
@@ -174,35 +173,18 @@ class RollingSchedule:
     @property
     def landings(self) -> int:
         """Of the run so far."""
-        return self._earlier_landings + self._landing_queue.landings
-
-    @property
-    def _landings_left(self) -> int:
-        return self._context.settings.limits.max_rounds - self.landings
-
-    @property
-    def _has_work_for_last_landing(self) -> bool:
-        """Whether nothing more may start: the last landing that limits.max_rounds allows
-        is full, or over. It takes everything that has started.
-        """
-        left = self._landings_left
-        return left <= 0 or (left == 1 and self._landing_queue.is_due)
+        return self._landing_queue.landings
 
     def _landing_limit_reached(self, snapshot: Snapshot) -> str | None:
         """The message that limits.max_rounds stops all ready tasks, or None."""
         context = self._context
-        if self._landings_left > 0 or context.draining.is_set():
+        if self._landing_queue.landings_left > 0 or context.draining.is_set():
             return None
         standings = context.choice.standings(snapshot, context.settings.max_attempts)
         if not snapshot.graph.ready(standings):
             return None
         limit = context.settings.limits.max_rounds
         return f"limits.max_rounds allows {pluralize(limit, 'landing')}"
-
-    @property
-    def _may_land(self) -> bool:
-        is_last = self._landings_left <= 1
-        return self._landing_queue.is_due and not is_last
 
     @contextmanager
     def _ends_merge(self) -> Iterator[None]:
@@ -309,7 +291,7 @@ class RollingSchedule:
         free = self._account.slots - self._batches.used_slots
         if self._context.draining.is_set() or free <= 0 or self._account.holds_back():
             return None
-        if self._has_work_for_last_landing:
+        if self._landing_queue.is_last_full:
             return None
         running = self._batches.manifests
         agents = self._account.choose_agents(
@@ -467,7 +449,7 @@ class RollingSchedule:
             return False
         if context.draining.is_set() or context.must_change_files:
             return False
-        if self._account.is_held_back or self._has_work_for_last_landing:
+        if self._account.is_held_back or self._landing_queue.is_last_full:
             return False
         budget = self._account.reserve(self._batches.manifests)
         return budget.affordable(1) > 0
