@@ -2,23 +2,23 @@
 is free.
 
 The steps are those of `batches`, with one task per batch. A task is chosen when a slot
-is free, and its result is merged at once onto the run's own head, a ref of this run.
+is free (`dispatch`), and its result is merged at once onto the run's own head, a ref of
+this run. Until then its batch is one of the `open_batches`.
 
 Writing to the disk is slow, so results that are merged one after another are made
 durable together, and a batch is made durable while its agent works. Verifying takes
 longer still: it has a thread of its own, and tasks start meanwhile from the head that
 was verified last. For those that become ready if it is green, workspaces are prepared
 while it runs; no agent starts in one before (`early_workspaces`). With
-`start_after: merge` they start from the work that is being verified
-(`batch_bases`). Merged work lands on the branch as one commit when no task runs,
-at the latest after `max_concurrent` accepted results (`landing_queue`). After a crash,
-accepted and open batches are merged again from their result folders.
+`start_after: merge` they start from the work that is being verified (`batch_bases`).
+Merged work lands on the branch as one commit when no task runs, at the latest after
+`max_concurrent` accepted results (`landing_queue`). After a crash, accepted and open
+batches are merged again from their result folders.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -27,9 +27,9 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, NamedTuple
 
-from runner.core.errors import InvalidInput
 from runner.core.plurals import pluralize
 from runner.core.result import FailureKind, Result
+from runner.local.dispatch import Dispatcher
 from runner.local.early_preparation import EarlyPreparation
 from runner.local.joint_merge import (
     MergedResult,
@@ -41,13 +41,9 @@ from runner.local.joint_merge import (
 from runner.local.landing_queue import LandingQueue, Merged
 from runner.local.open_batches import OpenBatches, task_of
 from runner.local.run_head import RunHead
-from runner.schedule.ready_queue import ReadyQueue
-from runner.schedule.slot_choice import HeadToStartFrom, choose
 
 if TYPE_CHECKING:
-    from runner.attempt.early_workspaces import EarlyWorkspace
     from runner.attempt.pooled_workspaces import PooledWorkspaces
-    from runner.attempt.slots import Slot
     from runner.attempt.verify_checkouts import PooledCheckouts, SpareCheckouts
     from runner.attempt.workspace_pool import WorkspacePool
     from runner.core.manifest import Manifest
@@ -108,22 +104,29 @@ class RollingSchedule:
         landings: int = 0,
     ) -> None:
         """`rounds` and `landings` are those of earlier parts of the run."""
-        self._context, self._account, self._attempts = context, account, attempts
-        self._workspaces, self._spares = workspaces, spares
-        self._scratch = scratch
+        self._context, self._account, self._scratch = context, account, scratch
         self._head = RunHead(context, snapshot)
         self._landing_queue = LandingQueue(context, snapshot.commit, landings)
-        self._ready = ReadyQueue(context.settings.max_attempts, context.choice)
         self._events: SimpleQueue[LoopEvent] = SimpleQueue()
         self._batches = OpenBatches(context, self._landing_queue)
         self._starts_after_merge = context.settings.start_after == "merge"
-        # for tasks that become ready if verify is green
-        self._early = EarlyPreparation(context, workspaces, scratch)
-        # Of the run so far: a batch's number is used once.
-        self.rounds = rounds
+        self._dispatcher = Dispatcher(
+            context,
+            account,
+            attempts,
+            workspaces,
+            spares,
+            EarlyPreparation(context, workspaces, scratch),
+            self._head,
+            self._batches,
+            self._landing_queue,
+            rounds,
+            on_exit=lambda manifest: self._events.put(AgentExited(manifest)),
+            on_done=lambda manifest, outcome: self._events.put(
+                AttemptDone(manifest, outcome)
+            ),
+        )
         self._stop_reason: str | None = None
-        # why nothing more can be chosen
-        self._invalid: InvalidInput | None = None
 
     def run(self) -> str | None:
         """Run until no task can start and none runs.
@@ -146,8 +149,9 @@ class RollingSchedule:
             self._head.move_ref()
             while True:
                 with self._head.passes_errors():
-                    self._start_ready_tasks(agent_pool)
-                    self._prepare_early()
+                    if self._stop_reason is None:
+                        self._dispatcher.start_ready_tasks(agent_pool)
+                    self._dispatcher.prepare_early(ends=self._stop_reason is not None)
                 self._head.record(lands_now=self._landing_queue.may_land)
                 if self._batches.is_empty:
                     if self._land_everything(landing_pool):
@@ -160,8 +164,8 @@ class RollingSchedule:
                 merges = not agent_exited or self._batches.merges_lag_behind
                 if merges and self._batches.to_merge(self._head.snapshot):
                     self._merge_results(verify_pool)
-        if self._invalid is not None:
-            raise self._invalid
+        if self._dispatcher.invalid is not None:
+            raise self._dispatcher.invalid
         if self._stop_reason is not None:
             return self._stop_reason
         snapshot = self._context.snapshot()
@@ -169,6 +173,11 @@ class RollingSchedule:
         return self._account.cost_limit_reached(
             snapshot, self._context.choice
         ) or self._landing_limit_reached(snapshot)
+
+    @property
+    def rounds(self) -> int:
+        """Of the run so far."""
+        return self._dispatcher.rounds
 
     @property
     def landings(self) -> int:
@@ -194,265 +203,9 @@ class RollingSchedule:
         try:
             yield
         finally:
-            self._early.close()
+            self._dispatcher.early.close()
             if self._batches.verifying is not None:
                 self._batches.verifying.close()
-
-    # -- start tasks --
-
-    def _start_ready_tasks(self, agent_pool: Executor) -> None:
-        started = 0
-        while self._stop_reason is None:
-            self._invalid = None
-            try:
-                manifest = self._choose_task(started)
-            except InvalidInput as error:
-                self._invalid = error
-                return
-            if manifest is None:
-                return
-            started += 1
-            self._start(manifest, agent_pool)
-
-    def _start(self, manifest: Manifest, agent_pool: Executor) -> None:
-        self._ready.mark_started(task_of(manifest).id)
-        self.rounds += 1
-        cancel = self._note_base(manifest)
-        self._context.observer.batch_chosen(manifest)
-        self._batches.start(manifest)
-        agent_exited: Callable[[], object] | None = None
-        settings = self._context.settings
-        # With pooled checkouts the next task starts in the one that this task leaves.
-        if settings.slots > 1 and settings.workspace == "fresh":
-            agent_exited = partial(self._events.put, AgentExited(manifest))
-        early = self._claim_early(manifest)
-        attempt = agent_pool.submit(
-            self._run_attempt,
-            manifest,
-            # Here, so that the most urgent task has the first choice.
-            early.slot if early else self._attempts.take_slot(),
-            agent_exited,
-            self._head.recorded,
-            early,
-            cancel,
-        )
-        attempt.add_done_callback(partial(self._report_done, manifest))
-
-    def _take_requests(self) -> None:
-        if self._context.draining.is_set():
-            return
-        snapshot, running = self._head.snapshot, self._batches.task_ids
-        taken = self._context.take_requests(snapshot, running)
-        self._head.snapshot = taken.snapshot
-        self._landing_queue.unrecorded += taken.changes
-        if self._batches.verifying is not None:
-            self._batches.verifying.requested.extend(taken.changes)
-
-    def _report_done(self, manifest: Manifest, outcome: Future[Result | None]) -> None:
-        self._events.put(AttemptDone(manifest, outcome))
-
-    def _choose_task(self, started: int) -> Manifest | None:
-        """A batch of one task for a free slot; None if no task may start now. So many have
-        `started` just before.
-
-        InvalidInput if the plan, or what it names, cannot be read any more.
-        """
-        if self._head.snapshot.problems:
-            raise InvalidInput(self._head.snapshot.problems)
-        if self._context.must_change_files:
-            return None
-        self._take_requests()
-        context, snapshot = self._context, self._head.snapshot
-        running_ids = self._batches.task_ids
-        self._ready.sync(snapshot, running_ids)
-        manifest = self._next_batch()
-        if manifest is None:
-            # All that can start has started: prepare what the next tasks need.
-            slots = context.settings.slots
-            self._workspaces.prewarm(
-                self._ready.ready_after(running_ids, slots),
-                snapshot.commit,
-                # Those that have just started may not have taken theirs.
-                min(slots, self._ready.waiting + started),
-            )
-            if context.settings.verify is not None:
-                self._prewarm_for_verify(snapshot.commit)
-        return manifest
-
-    def _prewarm_for_verify(self, commit: str) -> None:
-        at_once = self._context.settings.verify_concurrent
-        if self._batches.at_work:
-            self._spares.prewarm(at_once, commit)
-        elif self._batches.verifying is not None and not self._ready.waiting:
-            # What is verified now is most likely the last: one run has begun.
-            self._spares.keep(at_once - 1)
-
-    def _next_batch(self) -> Manifest | None:
-        free = self._account.slots - self._batches.used_slots
-        if self._context.draining.is_set() or free <= 0 or self._account.holds_back():
-            return None
-        if self._landing_queue.is_last_full:
-            return None
-        running = self._batches.manifests
-        agents = self._account.choose_agents(
-            self._head.snapshot.plan,
-            [manifest.entries[0].agent for manifest in running],
-        )
-        settings = self._context.settings
-        choice = choose(
-            self._choices(),
-            self._account.slots,
-            agents.may_start,
-            # Results may wait long for it: no slot waits for what they would free.
-            waits_for_merges=settings.verify is None,
-            # With one slot each task starts from what the one before has made.
-            prefers_last=settings.slots == 1,
-        )
-        tasks = choice.tasks
-        return self._context.next_batch(
-            choice.head.snapshot,
-            self.rounds + 1,
-            slots=1,
-            budget=self._account.reserve(running),
-            select_tasks=lambda affordable: tasks[:affordable],
-            agents=agents,
-            # With a single share, the first task would reserve the whole budget and the
-            # others would wait for it.
-            budget_shares=min(free, choice.head.queue.ready),
-        )
-
-    # -- start from what verify has not decided --
-
-    def _choices(self) -> list[HeadToStartFrom]:
-        """The run's head, and with `start_after: merge` also all that is merged."""
-        heads = [self._as_choice(self._head.snapshot, self._ready, set())]
-        verifying = self._batches.verifying
-        if verifying is None or not self._starts_after_merge:
-            return heads
-        snapshot = verifying.candidate_snapshot
-        if snapshot is not None and not snapshot.problems:
-            queue = self._ready.copy()
-            # A failed attempt that waits behind a merge is not recorded yet: its task
-            # does not start again before.
-            queue.sync(snapshot, self._batches.task_ids)
-            heads.append(self._as_choice(snapshot, queue, self._batches.in_verify))
-        return heads
-
-    def _as_choice(
-        self, snapshot: Snapshot, queue: ReadyQueue, merged: Set[str]
-    ) -> HeadToStartFrom:
-        """A head in which these batches are merged."""
-        return HeadToStartFrom(
-            snapshot,
-            queue,
-            self._batches.tasks_without(merged),
-            self._batches.exited_without(merged),
-        )
-
-    def _note_base(self, manifest: Manifest) -> threading.Event | None:
-        """Take note of what the base has, and keep one that is not verified.
-
-        Returns what ends the attempt on such a base once it is set.
-        """
-        verifying = self._batches.verifying
-        unverified: list[str] = []
-        if verifying is not None and manifest.base != self._head.snapshot.commit:
-            unverified = [task.id for task in self._batches.tasks(verifying.batches)]
-            verifying.quarantine.adopt(
-                [manifest.base], [self._head.snapshot.commit], packed=True
-            )
-            self._head.keep_unverified(manifest.base)
-        return self._context.bases.add(manifest, unverified)
-
-    def _stop_dependents(self, results: Sequence[MergedResult]) -> None:
-        """End the attempts that started on work which is sent back."""
-        context = self._context
-        sent_back = [
-            task_of(each.manifest).id for each in results if not each.fan_in.landed
-        ]
-        if not sent_back or not context.bases.has_unverified_starts:
-            return
-        # What may become the head now does not build on what is sent back.
-        self._head.keep_others()
-        graph = self._head.snapshot.graph
-        for stopped, needed in context.bases.send_back(sent_back, graph):
-            context.observer.note(
-                f"{stopped} will start again: {needed}, which it needs, was sent back"
-            )
-
-    def _run_attempt(
-        self,
-        manifest: Manifest,
-        slot: Slot,
-        agent_exited: Callable[[], object] | None,
-        head_recorded: Future[None],
-        early: EarlyWorkspace | None,
-        cancel: threading.Event | None,
-    ) -> Result | None:
-        """Open the batch and run its attempt.
-
-        The batch and its base must be on the disk before the result, or the result
-        would be useless after a power failure. The agent need not wait for that, because
-        it would not survive the power failure either.
-        """
-        try:
-            self._context.journal.open(manifest)
-            return self._attempts.run(
-                manifest,
-                manifest.entries[0],
-                slot,
-                agent_exited=agent_exited,
-                # the base, and the journal's event about it
-                before_result=head_recorded.result,
-                early=early,
-                cancel=cancel,
-            )
-        finally:
-            if early is not None:  # in case it has not run
-                early.give_up()
-
-    # -- prepare workspaces while verify runs --
-
-    def _claim_early(self, manifest: Manifest) -> EarlyWorkspace | None:
-        """The workspace that is being prepared for such a batch, if there is one."""
-        if self._attempts.has_own_walls(task_of(manifest).id):
-            return None
-        return self._early.claim(manifest)
-
-    def _prepare_early(self) -> None:
-        """Prepare workspaces for the tasks that can start if verify is green, and give up
-        those for what it does not verify any more.
-        """
-        if self._starts_after_merge:
-            return  # their agents start instead
-        verifying = self._batches.verifying
-        if verifying is None or not self._may_prepare:
-            self._early.keep_for(())
-            return
-        self._early.keep_for(verifying.candidates)
-        if not verifying.candidates:
-            return
-        self._early.prepare_for(
-            verifying.candidates[-1],
-            verifying.quarantine,
-            self._ready,
-            self._batches.tasks_without(verifying.batches),
-            free=self._account.slots - self._batches.used_slots_if_green,
-            at_work=len(self._batches.at_work),
-        )
-
-    @property
-    def _may_prepare(self) -> bool:
-        """Whether more tasks may start, as far as that is known before they are ready."""
-        context = self._context
-        if self._stop_reason is not None or self._invalid is not None:
-            return False
-        if context.draining.is_set() or context.must_change_files:
-            return False
-        if self._account.is_held_back or self._landing_queue.is_last_full:
-            return False
-        budget = self._account.reserve(self._batches.manifests)
-        return budget.affordable(1) > 0
 
     # -- take in what has happened --
 
@@ -543,7 +296,7 @@ class RollingSchedule:
         if verifying.is_over:
             self._batches.verifying = None
             # Workspaces may be made of the objects in its quarantine.
-            self._early.when_at_rest(verifying.close)
+            self._dispatcher.early.when_at_rest(verifying.close)
 
     def _take_in(self, quarantine: Quarantine, merged: MergedResults) -> None:
         """Take over what was merged in the quarantine, and account for it."""
@@ -562,6 +315,22 @@ class RollingSchedule:
         for each in self._accept(quarantine, merged):
             stop_reason = self._account_for_result(each.manifest, each.fan_in)
             self._stop_reason = stop_reason or self._stop_reason
+
+    def _stop_dependents(self, results: Sequence[MergedResult]) -> None:
+        """End the attempts that started on work which is sent back."""
+        context = self._context
+        sent_back = [
+            task_of(each.manifest).id for each in results if not each.fan_in.landed
+        ]
+        if not sent_back or not context.bases.has_unverified_starts:
+            return
+        # What may become the head now does not build on what is sent back.
+        self._head.keep_others()
+        graph = self._head.snapshot.graph
+        for stopped, needed in context.bases.send_back(sent_back, graph):
+            context.observer.note(
+                f"{stopped} will start again: {needed}, which it needs, was sent back"
+            )
 
     def _accept(self, quarantine: Quarantine, merged: MergedResults) -> list[Merged]:
         """Move the run's head to the results; then their dependents may be chosen."""
@@ -582,7 +351,9 @@ class RollingSchedule:
     def _account_for_result(self, manifest: Manifest, fan_in: FanIn) -> str | None:
         """Return why nothing more should start after this result, or None."""
         account = self._account
-        self._ready.mark_done(task_of(manifest).id, self._head.snapshot.progress)
+        self._dispatcher.ready.mark_done(
+            task_of(manifest).id, self._head.snapshot.progress
+        )
         # A result is stale only where a person has moved the branch meanwhile.
         moved = any(
             failure.kind is FailureKind.STALE for failure in fan_in.failed.values()

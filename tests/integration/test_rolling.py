@@ -97,7 +97,7 @@ def test_results_do_not_pile_up_where_agents_never_stop_exiting(
     def as_if_one_had_exited(self: RollingSchedule) -> bool:
         has_exited = take_events(self)
         waiting.append(len(self._batches.unmerged))
-        return has_exited or self._ready.ready > 0
+        return has_exited or self._dispatcher.ready.ready > 0
 
     monkeypatch.setattr(RollingSchedule, "_take_events", as_if_one_had_exited)
     tasks = [{"id": f"T{n}", "do": [f"write {n}: x"]} for n in range(20)]
