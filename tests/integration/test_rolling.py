@@ -16,6 +16,7 @@ import pytest
 from runner.attempt.workspace_pool import WorkspacePool
 from runner.core.events import BatchMerged, RunEvent, VerifyStarted
 from runner.core.manifest import Manifest
+from runner.local.batch_bases import BatchBases
 from runner.local.joint_merge import JointMerge
 from runner.local.landing import BranchLander
 from runner.local.rolling import RollingSchedule
@@ -242,6 +243,45 @@ def test_branch_that_moved_keeps_the_persons_commit_and_the_work(
     assert "by a person" in project.subjects()
     assert project.states() == {"A": "completed", "B": "completed"}
     assert (project.root / "mine").exists()
+
+
+@pytest.mark.parametrize("commit_strategy", ["batch", "individual"])
+def test_nothing_of_batches_that_are_not_merged_again_is_kept(
+    project: Project, monkeypatch: pytest.MonkeyPatch, commit_strategy: str
+) -> None:
+    known: list[BatchBases] = []
+    most: list[int] = []
+    add = BatchBases.add
+
+    def noted(self: BatchBases, *batch: Any) -> object:
+        cancel = add(self, *batch)
+        known.append(self)
+        most.append(len(self))
+        return cancel
+
+    monkeypatch.setattr(BatchBases, "add", noted)
+    tasks = [
+        {"id": "A", "do": ["write a: a"]},
+        {"id": "B", "do": ["write b: b"]},
+        {"id": "C", "do": ["fail once no"]},
+        {"id": "D", "do": ["write d: d"], "depends_on": ["A", "B"]},
+    ]
+    project.plan(
+        tasks,
+        schedule="rolling",
+        commit_strategy=commit_strategy,
+        retry_from="base",
+    )
+
+    def commit() -> None:
+        project.write("a", "mine\n")
+        project.commit("by a person")
+
+    # A conflicts with it when it is merged again, and is retried
+    project.run(Meanwhile(commit))
+    assert project.states()["D"] == "completed"
+    assert max(most) > 1
+    assert len(known[-1]) == 0
 
 
 def test_conflict_with_a_task_that_ended_before_fails_and_is_retried_on_it(
