@@ -17,10 +17,9 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from runner.agents import program
 from runner.agents.cookie import COOKIE, kill_by_cookie, new_cookie
@@ -68,24 +67,23 @@ BASE_ENVIRONMENT = (
 EndReason = Literal["exited", "timeout", "idle", "cancelled", "flooded"]
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """The exit of a program.
 
     exit_code: its exit status; a negative number is the signal that killed it.
     end_reason: whether it exited by itself, else why it was stopped.
     seconds: how long it ran.
     tail: the end of its masked output, without escape sequences.
-    log_error: why the rest of its output is not in the log; None if it is.
     finished: when it ended, in the local zone.
+    log_error: why the rest of its output is not in the log; None if it is.
     """
 
     exit_code: int
     end_reason: EndReason
     seconds: float
     tail: str
+    finished: datetime
     log_error: str | None = None
-    finished: datetime = field(default_factory=lambda: datetime.now().astimezone())
 
     @property
     def status(self) -> str:
@@ -175,9 +173,10 @@ def run(
             exit_code = child.exit_code
             child.close()
     seconds = time.monotonic() - started
+    finished = datetime.now().astimezone()
     # First the sequences: without them a secret may be whole again.
     tail = secrets.masked_text(without_sequences(recorder.tail()))
-    return Outcome(exit_code, reason, seconds, tail, recorder.log_error)
+    return Outcome(exit_code, reason, seconds, tail, finished, recorder.log_error)
 
 
 # Without a lock: one call changes it, and a signal's handler may interrupt another.

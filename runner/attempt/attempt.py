@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import shutil
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -67,7 +66,7 @@ def execute_attempt(
     secrets = secrets_of([entry.agent], context.environ) | context.secrets
     secrets |= Secrets.of(context.environ_for_setup, manifest.setup_env)
     secrets |= attempt_workspace.included.secrets
-    limited = replace(attempt_workspace, limits=CaptureLimits(cancel=context.cancel))
+    limited = attempt_workspace._replace(limits=CaptureLimits(cancel=context.cancel))
     attempt = Attempt(manifest, entry, record, limited, folder, context, secrets)
     try:
         outcome = _run(attempt)

@@ -10,7 +10,6 @@ import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -314,7 +313,7 @@ def changed_paths(workspace: Workspace, seconds: float) -> list[str]:
     """The paths in the checkout that are not as in the base; git has so many seconds to
     list them, whatever the workspace's limits. GitFailed if it cannot.
     """
-    git = replace(capture_git(workspace), timeout=seconds, cancel=None)
+    git = capture_git(workspace)._replace(timeout=seconds, cancel=None)
     paths = changed_since(git, workspace.base)
     return [os.fsdecode(path) for path in paths]
 
@@ -460,7 +459,7 @@ def record_preparation(workspace: Workspace) -> Workspace:
     """
     limits = workspace.limits
     bounded = limits._replace(max_bytes=_MAX_PREPARED_BYTES)
-    workspace = replace(workspace, limits=bounded)
+    workspace = workspace._replace(limits=bounded)
     untouched = trusted_times.trust_untouched(workspace)
     workspace = untouched or workspace
     git = capture_git(workspace)
@@ -479,16 +478,15 @@ def record_preparation(workspace: Workspace) -> Workspace:
     left_out |= {each.path for each in _below_submodules(workspace, others)}
     trees = [_submodule_tree(workspace, each) for each in workspace.submodules]
     submodules = tuple(
-        replace(submodule, tree=tree)
+        submodule._replace(tree=tree)
         for submodule, tree in zip(workspace.submodules, trees, strict=True)
     )
     changed_submodules = {submodule.path for submodule in workspace.submodules}
     # With this index git need not read again what set-up made. Its objects are not
     # needed: what is as set-up left it becomes the base's before a tree is written.
-    record = IndexRecord.of(workspace.capture / "index", workspace.index)
+    record = IndexRecord.of(workspace.capture / "index", workspace.index_copy)
     remove_folder(workspace.capture)
-    return replace(
-        workspace,
+    return workspace._replace(
         capture=new_capture(workspace.folder),
         index_record=record,
         submodules=submodules,

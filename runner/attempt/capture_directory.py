@@ -11,7 +11,6 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 
 from runner.attempt.emptied_folders import move_capture
@@ -33,7 +32,7 @@ def capture_git(workspace: Workspace) -> Git:
     if not is_there(workspace.checkout):
         raise GitFailed(["add", "-A"], 128, "the agent deleted its checkout")
     env = {"GIT_WORK_TREE": str(workspace.checkout)}
-    git = replace(workspace.git.with_env(env), cwd=workspace.checkout)
+    git = workspace.git.with_env(env)._replace(cwd=workspace.checkout)
     if workspace.capture.is_dir():
         return git
     move_capture(workspace.capture, workspace.new_folder)
@@ -52,7 +51,7 @@ def starting(workspace: Workspace) -> Iterator[Workspace]:
     """The workspace with another git directory, for what is to be done before the agent
     starts. It is gone at the end.
     """
-    before_agent = replace(workspace, capture=new_capture(workspace.folder))
+    before_agent = workspace._replace(capture=new_capture(workspace.folder))
     try:
         yield before_agent
     finally:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 from runner.attempt import (
@@ -55,7 +54,7 @@ def capture_work(attempt: Attempt) -> CapturedWork:
         timeout=_CAPTURE_SECONDS,
         max_bytes=sizes.FACTOR * attempt.manifest.limits.size,
     )
-    attempt = attempt._replace(workspace=replace(attempt.workspace, limits=limits))
+    attempt = attempt._replace(workspace=attempt.workspace._replace(limits=limits))
     try:
         return _capture(attempt)
     except GitFailed as error:

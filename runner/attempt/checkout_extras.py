@@ -11,7 +11,6 @@ import re
 import shutil
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from runner.attempt import included_files
@@ -39,7 +38,7 @@ def with_extras(workspace: Workspace, origin: Origin) -> Workspace:
     from runner.attempt.capture import record_preparation
 
     # no script has run
-    return replace(record_preparation(workspace), set_up=())
+    return record_preparation(workspace)._replace(set_up=())
 
 
 def with_included(
@@ -55,7 +54,7 @@ def with_included(
     included = included_files.include(
         workspace.checkout, patterns, origin, env.values(), cancel
     )
-    return replace(workspace, included=included)
+    return workspace._replace(included=included)
 
 
 def _add_extras(workspace: Workspace, origin: Origin) -> tuple[Workspace, bool]:
@@ -65,7 +64,7 @@ def _add_extras(workspace: Workspace, origin: Origin) -> tuple[Workspace, bool]:
     base now.
     """
     added = _add_submodules(workspace.checkout, workspace.base, origin, workspace.seed)
-    workspace = replace(workspace, submodules=tuple(added))
+    workspace = workspace._replace(submodules=tuple(added))
     lfs_objects = origin.git_dir / "lfs" / "objects"
     if not lfs_objects.is_dir():
         return workspace, False

@@ -11,7 +11,6 @@ from __future__ import annotations
 import itertools
 import posixpath
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,7 +46,7 @@ class ReadyCheckout(NamedTuple):
 
     def with_seed_of(self, space: Workspace) -> ReadyCheckout:
         """The same, which borrows where that workspace does."""
-        return self._replace(workspace=replace(self.workspace, seed=space.seed))
+        return self._replace(workspace=self.workspace._replace(seed=space.seed))
 
 
 def record(space: Workspace) -> ReadyCheckout | None:
@@ -89,7 +88,7 @@ class CleanCheckout(NamedTuple):
     def borrowing(self, origin: Origin) -> CleanCheckout:
         """The same, which gets its next commit from this origin."""
         space = self.ready.workspace
-        space = replace(space, seed=space.seed.borrowing(origin))
+        space = space._replace(seed=space.seed.borrowing(origin))
         return self._replace(ready=self.ready._replace(workspace=space))
 
 
@@ -161,7 +160,7 @@ def moved(
         else:
             ready = ready._replace(workspace=workspace.move_files(space, base))
         ready = _recorded_anew(ready, changed, next_tracked)
-    space = replace(ready.workspace, is_ready=True)
+    space = ready.workspace._replace(is_ready=True)
     return ready._replace(workspace=space)
 
 

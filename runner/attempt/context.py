@@ -48,7 +48,7 @@ def _take_no_notice(_: Workspace) -> None:
     pass
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class AttemptContext:
     """The inputs of an attempt from the executor that runs it.
 

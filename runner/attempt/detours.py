@@ -12,7 +12,6 @@ import re
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -359,7 +358,7 @@ def _capture_folder(
         "GIT_WORK_TREE": str(folder),
         "GIT_INDEX_FILE": str(workspace.capture / "detour.index"),
     }
-    git = replace(workspace.git.with_env(env), cwd=folder)
+    git = workspace.git.with_env(env)._replace(cwd=folder)
     try:
         git.run(["read-tree", workspace.base])
         left_out = add_folder(git, workspace.limits.max_bytes, workspace.base)

@@ -146,13 +146,13 @@ class EarlyWorkspace:
         space = with_included(
             space, wanted.include, self._origin, wanted.env, context.cancel
         )
-        space = replace(space, limits=CaptureLimits(cancel=context.cancel))
+        space = space._replace(limits=CaptureLimits(cancel=context.cancel))
         if wanted.setup is not None:
             self._set_up(wanted.setup, space)
             space = record_preparation(space)
-        space = replace(space, limits=self._later_limits)
+        space = space._replace(limits=self._later_limits)
         self._source.ready(self._place, space)
-        return replace(space, is_ready=True)
+        return space._replace(is_ready=True)
 
     def _set_up(self, setup: SetupCommand, space: Workspace) -> None:
         # where the next run looks for processes that outlived a crash

@@ -9,8 +9,8 @@ import stat
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from runner.attempt.file_copy import FileCopier
@@ -45,16 +45,15 @@ class FileState(NamedTuple):
     mtime_ns: int
 
 
-@dataclass(frozen=True)
-class Included:
+class Included(NamedTuple):
     """What a checkout got: path → state of each file and link, the folders that it got
     whole, the secrets in the files, and path → reason of what was left out.
     """
 
-    files: Mapping[str, FileState] = field(default_factory=dict, repr=False)
+    files: Mapping[str, FileState] = MappingProxyType({})
     folders: frozenset[str] = frozenset()
     secrets: Secrets = NONE
-    left_out: Mapping[str, str] = field(default_factory=dict)
+    left_out: Mapping[str, str] = MappingProxyType({})
 
     def __bool__(self) -> bool:
         return bool(self.files or self.folders)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
@@ -114,7 +114,7 @@ class PooledWorkspaces:
             )
         space = self._reused(None, base, folder, branch, slot, exposed=exposed)
         if space is not None:
-            return replace(space, tree=self._new.tree_of(base))
+            return space._replace(tree=self._new.tree_of(base))
         return self._new.acquire(base, self._new_place(folder, slot), branch)
 
     def acquire_from(

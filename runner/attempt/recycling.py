@@ -12,7 +12,6 @@ import shutil
 import stat
 from collections.abc import Mapping, Set
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,12 +41,12 @@ class NewCheckout(NamedTuple):
         of_index = file_stamps.of_time(space.index_record.time)
         refuse_standing_clock(space.folder, [of_index])
         if space.index_record.data is None:
-            shutil.copyfile(space.index, space.folder / _INDEX)
+            shutil.copyfile(space.index_copy, space.folder / _INDEX)
         return cls(space, FolderState.at(space.checkout), _place(space.folder))
 
     def with_seed_of(self, space: Workspace) -> NewCheckout:
         """The same, which borrows where that workspace does."""
-        return self._replace(workspace=replace(self.workspace, seed=space.seed))
+        return self._replace(workspace=self.workspace._replace(seed=space.seed))
 
 
 def recycled(new: NewCheckout) -> Workspace | None:
@@ -60,7 +59,7 @@ def recycled(new: NewCheckout) -> Workspace | None:
     if _place(space.folder) != new.place or not workspace.is_there(space.checkout):
         return None
     if space.index_record.data is None:
-        (space.folder / _INDEX).replace(space.index)
+        (space.folder / _INDEX).replace(space.index_copy)
     workspace.remove_beside(space)
     recent = _recent_entries(space)
     now = trusted_times.time_in(space.folder)

@@ -8,7 +8,6 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from secrets import token_hex
 
@@ -113,7 +112,7 @@ def trust_stamped(space: Workspace, now: int) -> Workspace:
 
 
 def _with_time(space: Workspace, time_ns: int) -> Workspace:
-    return replace(space, index_record=space.index_record._replace(time=time_ns))
+    return space._replace(index_record=space.index_record._replace(time=time_ns))
 
 
 def time_in(folder: Path) -> int:

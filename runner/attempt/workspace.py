@@ -10,7 +10,6 @@ import os
 import threading
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from secrets import token_hex
 from typing import NamedTuple
@@ -34,15 +33,14 @@ _MAX_GIT_OUTPUT = 2**30
 _MAX_INDEX_IN_MEMORY = 2**18
 
 
-@dataclass(frozen=True)
-class Submodule:
+class Submodule(NamedTuple):
     """A submodule that fanin checked out at `path`: the contents of a git directory to
     capture it with, the tree of its commit, and the tree that its files were before the
     agent, None if git could not take them then.
     """
 
     path: str
-    seed: Seed = field(repr=False)
+    seed: Seed
     commit_tree: str
     tree: str | None
 
@@ -71,8 +69,8 @@ class CaptureLimits(NamedTuple):
     max_bytes: int | None = None
 
     def applied_to(self, git: Git) -> Git:
-        return replace(
-            git, timeout=self.timeout, cancel=self.cancel, max_output=_MAX_GIT_OUTPUT
+        return git._replace(
+            timeout=self.timeout, cancel=self.cancel, max_output=_MAX_GIT_OUTPUT
         )
 
 
@@ -98,13 +96,12 @@ class IndexRecord(NamedTuple):
         return cls(digest_of(data), time)
 
 
-@dataclass(frozen=True)
-class Workspace:
+class Workspace(NamedTuple):
     """The folder of one attempt on commit `base`.
 
     `checkout` is for the agent. The git directory `capture` is for fanin alone: it is
     made by `capture()`, from `seed`, under a name that nobody can know before.
-    `index_record` is the checkout's index from before the agent, `index` a copy of it
+    `index_record` is the checkout's index from before the agent, `index_copy` a copy of it
     where it is large, and `git_index` the digest of the checkout's own. `tree` is the base's, if the
     caller knows it. `submodules` are those that are checked out. `prepared` are the
     changes that set-up made before the agent, `left_out` the paths that could not be
@@ -116,7 +113,7 @@ class Workspace:
 
     folder: Path
     base: str
-    seed: Seed = field(repr=False)
+    seed: Seed
     capture: Path
     index_record: IndexRecord
     git_index: bytes
@@ -135,7 +132,7 @@ class Workspace:
         return _checkout_in(self.folder)
 
     @property
-    def index(self) -> Path:
+    def index_copy(self) -> Path:
         return _index_in(self.folder)
 
     @property
@@ -148,7 +145,7 @@ class Workspace:
         """How many files the index has, by its header. To be asked before the agent."""
         data = self.index_record.data
         if data is None:
-            with self.index.open("rb") as file:
+            with self.index_copy.open("rb") as file:
                 data = file.read(12)
         return int.from_bytes(data[8:12])
 
@@ -190,7 +187,7 @@ def create(
     seed.write_for_agent(_checkout_in(folder) / ".git", branch, base)
     record = _check_out(folder, base)
     space = Workspace(folder, base, seed, new_capture(folder), record, record.digest)
-    return replace(space, new_folder=new_folder)
+    return space._replace(new_folder=new_folder)
 
 
 def moved(workspace: Workspace, base: str, folder: Path, branch: str) -> Workspace:
@@ -200,7 +197,7 @@ def moved(workspace: Workspace, base: str, folder: Path, branch: str) -> Workspa
     attempt's agent has changed the index or a file.
     """
     workspace.folder.rename(folder)
-    workspace = replace(workspace, folder=folder)
+    workspace = workspace._replace(folder=folder)
     _refuse_touched(renew_git_directory(workspace, base, branch))
     record = workspace.index_record
     if base != workspace.base:
@@ -224,7 +221,7 @@ def borrowing(workspace: Workspace, origin: Origin) -> Workspace:
         copy.replace(file)
     except OSError as error:
         raise GitFailed(["init"], 128, str(error)) from None
-    return replace(workspace, seed=seed)
+    return workspace._replace(seed=seed)
 
 
 def _refuse_touched(git: Git) -> None:
@@ -323,7 +320,7 @@ def remove_beside(workspace: Workspace) -> None:
     """Remove what an agent and fanin left beside the checkout and the copy of its index.
     Raises GitFailed if something stays.
     """
-    kept = {workspace.checkout.name, workspace.index.name}
+    kept = {workspace.checkout.name, workspace.index_copy.name}
     names = os.listdir(workspace.folder)  # noqa: PTH208
     remove_paths(workspace.folder, [name for name in names if name not in kept])
 
@@ -353,13 +350,12 @@ def write_again(workspace: Workspace) -> Workspace:
 def _with_own_index(workspace: Workspace) -> Workspace:
     """The workspace with the index that the checkout has now."""
     own = workspace.checkout / ".git" / "index"
-    record = IndexRecord.of(own, workspace.index)
+    record = IndexRecord.of(own, workspace.index_copy)
     return _at(workspace, workspace.base, record)
 
 
 def _at(workspace: Workspace, base: str, record: IndexRecord) -> Workspace:
-    return replace(
-        workspace,
+    return workspace._replace(
         base=base,
         tree=None,
         capture=new_capture(workspace.folder),
@@ -408,7 +404,7 @@ def index_data(workspace: Workspace) -> bytes | None:
     record = workspace.index_record
     if record.data is not None:
         return record.data
-    data = read_regular(workspace.index)
+    data = read_regular(workspace.index_copy)
     return data if data is not None and digest_of(data) == record.digest else None
 
 

@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from secrets import token_hex
 from types import TracebackType
@@ -103,7 +102,7 @@ class WorkspacePool:
     ) -> Workspace:
         """A workspace of commit `base` at `folder`. Raises GitFailed if git cannot."""
         space = self.create(self._origin, base, folder, branch)
-        new = replace(space, tree=self.tree_of(base))
+        new = space._replace(tree=self.tree_of(base))
         space = with_extras(new, self._origin)
         if space is not new:
             self.note_extras(folder, space)
@@ -136,7 +135,7 @@ class WorkspacePool:
         with self._lock:
             if folder in self._lent:
                 self._lent[folder] = self._lent[folder].with_seed_of(space)
-        return replace(space, tree=self.tree_of(space.base))
+        return space._replace(tree=self.tree_of(space.base))
 
     def create(self, origin: Origin, base: str, folder: Path, branch: str) -> Workspace:
         """The same without submodules and files of Git LFS, of a commit of this origin,
@@ -175,7 +174,7 @@ class WorkspacePool:
         """Move a spare workspace to `folder` and `base`; None if the pool has none."""
         while (spare := self._next_spare(base)) is not None:
             # one that was used may borrow from another
-            spare = replace(spare, seed=spare.seed.borrowing(origin))
+            spare = spare._replace(seed=spare.seed.borrowing(origin))
             try:
                 return workspace.moved(spare, base, folder, branch)
             # Whatever is wrong with it: a new workspace works, or says why not.
@@ -295,7 +294,7 @@ class WorkspacePool:
             spare = recycled(new)
             if spare is not None:
                 spare.folder.rename(folder)
-                spare = replace(spare, folder=folder)
+                spare = spare._replace(folder=folder)
                 self._add(spare)
                 return
         except (GitFailed, OSError):  # it is not needed: another one can be made

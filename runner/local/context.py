@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from runner.schedule.budget import Budget
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RunContext:
     """One run: its id, repository and settings, its journal, lander and observer.
 

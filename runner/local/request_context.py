@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -13,13 +12,15 @@ if TYPE_CHECKING:
     from runner.repo.repository import Repository
 
 
-@dataclass(frozen=True)
 class RequestContext:
     """The repository, the settings and the environment in which requests are decided."""
 
-    repo: Repository
-    settings: Settings
-    environ: Mapping[str, str] = field(repr=False)
+    def __init__(
+        self, repo: Repository, settings: Settings, environ: Mapping[str, str]
+    ) -> None:
+        self.repo = repo
+        self.settings = settings
+        self.environ = environ
 
 
 class TakenRequests(NamedTuple):

@@ -6,7 +6,7 @@ import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from runner.core.errors import FaninError
 from runner.core.plurals import pluralize
@@ -37,8 +37,7 @@ _PLACES = (
 )
 
 
-@dataclass(frozen=True)
-class FoundPlan:
+class FoundPlan(NamedTuple):
     """A plan at `path`: its format, how many tasks it has, and how many are open.
 
     `has_barriers`: in batches, tasks that could start would wait for others of a batch.

@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, Popen, TimeoutExpired
@@ -50,8 +49,7 @@ class Completed(NamedTuple):
     stderr: str
 
 
-@dataclass(frozen=True)
-class Git:
+class Git(NamedTuple):
     """Runs git in the folder `cwd`, with `config` (KEY=VALUE) and the environment `env`.
 
     Inherited GIT_* variables are removed; the process sees only those in `env`. Each
@@ -61,9 +59,9 @@ class Git:
 
     cwd: Path
     env: Mapping[str, str]
-    config: Sequence[str] = field(default=REPOSITORY_CONFIG, repr=False)
+    config: Sequence[str] = REPOSITORY_CONFIG
     timeout: float = TIME_LIMIT
-    cancel: threading.Event | None = field(default=None, repr=False)
+    cancel: threading.Event | None = None
     max_output: int | None = None
 
     @property
@@ -73,11 +71,11 @@ class Git:
 
     def with_env(self, env: Mapping[str, str]) -> Git:
         """The same with further environment variables."""
-        return replace(self, env={**self.env, **env})
+        return self._replace(env={**self.env, **env})
 
     def with_config(self, *config: str) -> Git:
         """The same with further configuration (KEY=VALUE)."""
-        return replace(self, config=(*self.config, *config))
+        return self._replace(config=(*self.config, *config))
 
     def run(
         self,

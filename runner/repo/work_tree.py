@@ -9,7 +9,6 @@ import stat
 import time
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 from runner.core import durable
@@ -114,7 +113,7 @@ def dirty_paths(
     # status refreshes the index otherwise; a git that dies then leaves index.lock
     env = {"GIT_OPTIONAL_LOCKS": "0"}
     try:
-        output = replace(repo.git, timeout=STATUS_SECONDS).run(argv, env=env)
+        output = repo.git._replace(timeout=STATUS_SECONDS).run(argv, env=env)
     except GitStopped:
         listed = repo.git.run(["-C", str(folder), "ls-files", "-z"])
         tracked = [os.fsdecode(name) for name in listed.split(b"\0") if name]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from runner.core.errors import UsageProblem
@@ -18,11 +17,11 @@ if TYPE_CHECKING:
 _NAMED = 5  # how many tasks a refusal names
 
 
-@dataclass(frozen=True)
 class TaskChoice:
     """`ids` are those of the tasks that may start; None for every task of the plan."""
 
-    ids: frozenset[str] | None = None
+    def __init__(self, ids: frozenset[str] | None = None) -> None:
+        self.ids = ids
 
     def __contains__(self, task_id: str) -> bool:
         return self.ids is None or task_id in self.ids

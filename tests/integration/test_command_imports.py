@@ -25,6 +25,10 @@ SLOW = {
 }
 SETTINGS = {"pydantic", "yaml"}
 
+# Of a run, which change; what a run and its attempts are given.
+VIEWS = {"AttemptView", "RunView", "TaskRun"}
+CONTEXTS = {"AttemptContext", "RunContext"}
+
 _TELL = """
 import sys
 sys.argv = ["fanin", *sys.argv[1:]]
@@ -91,6 +95,36 @@ class Popen(subprocess.Popen):
 subprocess.Popen = Popen
 from runner.cli import main
 main()
+"""
+
+
+# Ends when fanin would start the first agent.
+_TELL_DATACLASSES = """
+import dataclasses, os, subprocess, sys
+sys.argv = ["fanin", *sys.argv[1:]]
+made = []
+original = dataclasses.dataclass
+def dataclass(cls=None, /, **options):
+    def make(cls):
+        if cls.__module__.startswith("runner."):
+            made.append(cls.__qualname__)
+        return original(cls, **options)
+    return make if cls is None else make(cls)
+dataclasses.dataclass = dataclass
+def tell():
+    print("\\n::", *made, flush=True)
+class Popen(subprocess.Popen):
+    def __init__(self, argv, **options):
+        if any(str(word).endswith("supervisor.py") for word in argv):
+            tell()
+            os._exit(0)
+        super().__init__(argv, **options)
+subprocess.Popen = Popen
+from runner.cli import main
+try:
+    main()
+except SystemExit:
+    tell()
 """
 
 
@@ -306,6 +340,44 @@ def test_a_start_compiles_no_pattern_before_it_is_used(
     before, found, compiled = told.stdout.rpartition("\n::")
     assert found, before + told.stderr
     assert compiled.split() == []
+
+
+@pytest.mark.parametrize(
+    ("argv", "made"),
+    [
+        (["status"], set()),
+        (["check"], {"Secrets", "Simulation"}),
+        (["log", "A"], {*VIEWS, "_Read"}),
+        (
+            ["run"],
+            {
+                *VIEWS,
+                *CONTEXTS,
+                "Secrets",
+                "Walls",
+                "_Base",
+                "_Contents",
+                "_Place",
+                "_Seen",
+            },
+        ),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "made",
+)
+def test_a_start_makes_no_more_dataclasses_than_it_must(
+    planned: Project, tmp_path: Path, argv: list[str], made: set[str]
+) -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", _TELL_DATACLASSES, *argv],
+        cwd=planned.root,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    before, found, names = told.stdout.rpartition("\n::")
+    assert found, before + told.stderr
+    assert set(names.split()) == made
 
 
 # Compiled are patterns of these modules, and the annotations of typed dictionaries.

@@ -8,7 +8,6 @@ import os
 import shutil
 import subprocess
 import tarfile
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -35,7 +34,7 @@ def space(project: Project, tmp_path: Path) -> Workspace:
     project.write("base.bin", "x" * 2 * MAX_BYTES)
     head = project.commit()
     space = workspace.create(origin_of(project.root), head, tmp_path / "space", "b")
-    return replace(space, limits=LIMITS)
+    return space._replace(limits=LIMITS)
 
 
 def do(space: Workspace, script: str) -> None:
@@ -88,10 +87,10 @@ def test_what_set_up_makes_may_be_large_and_is_not_read_without_end(
     space: Workspace,
 ) -> None:
     do(space, "truncate -s 1T huge; yes | head -c 3000000 > made")
-    unlimited = replace(space, limits=CaptureLimits(timeout=20))
+    unlimited = space._replace(limits=CaptureLimits(timeout=20))
     prepared = capture.record_preparation(unlimited)
     do(prepared, "echo a > a")
-    assert captured(replace(prepared, limits=LIMITS)) == (
+    assert captured(prepared._replace(limits=LIMITS)) == (
         [".gitignore", "README.md", "a", "base.bin"],
         {},
     )
@@ -131,7 +130,7 @@ def test_a_repository_with_large_objects_inside_is_left_out_as_any_other(
 def test_a_file_that_is_too_large_below_a_submodule_changes_it(
     with_submodules: Project, tmp_path: Path
 ) -> None:
-    made = replace(acquire(with_submodules, tmp_path / "space"), limits=LIMITS)
+    made = acquire(with_submodules, tmp_path / "space")._replace(limits=LIMITS)
     do(made, "truncate -s 1T lib/outer/huge")
     _, left_out = captured(made)
     assert left_out == {"lib/outer": "is a submodule with changed files"}
@@ -141,9 +140,9 @@ def test_a_submodule_that_set_up_fills_without_end_fails_no_task(
     with_submodules: Project, tmp_path: Path
 ) -> None:
     made = acquire(with_submodules, tmp_path / "space")
-    made = replace(made, limits=CaptureLimits(timeout=20))
+    made = made._replace(limits=CaptureLimits(timeout=20))
     do(made, "truncate -s 1T lib/outer/huge")
-    prepared = replace(capture.record_preparation(made), limits=LIMITS)
+    prepared = capture.record_preparation(made)._replace(limits=LIMITS)
     do(prepared, "echo a > a")
     paths, left_out = captured(prepared)
     assert ("a" in paths, left_out) == (True, {})

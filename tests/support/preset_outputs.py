@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 
 from runner import agents
@@ -22,4 +23,6 @@ def read_output(
     folder = AttemptFolder(path)
     folder.stdout.write_text(stdout)
     tail = (stdout + stderr)[-65536:]
-    return agents.presets()[preset].read(Outcome(status, end_reason, 3.0, tail), folder)
+    return agents.presets()[preset].read(
+        Outcome(status, end_reason, 3.0, tail, datetime.now().astimezone()), folder
+    )

@@ -34,7 +34,9 @@ def _read(
     path.parent.mkdir(exist_ok=True)
     if report is not None:
         path.write_bytes(report if isinstance(report, bytes) else report.encode())
-    ended = Outcome(status, end_reason, 12.4, "the tail of its output")
+    ended = Outcome(
+        status, end_reason, 12.4, "the tail of its output", datetime.now().astimezone()
+    )
     return command.Command().read(ended, AttemptFolder(folder))
 
 
@@ -224,7 +226,9 @@ def test_a_report_that_is_a_pipe_is_a_failure_and_does_not_block(
 
 def test_a_failure_carries_only_the_end_of_a_long_output() -> None:
     failure = outcome.process_failure(
-        Outcome(1, "exited", 1.0, "x" * 100_000 + "the end")
+        Outcome(
+            1, "exited", 1.0, "x" * 100_000 + "the end", datetime.now().astimezone()
+        )
     )
     assert failure is not None
     assert failure.log_tail.endswith("the end")

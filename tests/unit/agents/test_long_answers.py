@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -79,7 +80,7 @@ def read(
 ) -> tuple[bool, str | None, int | None]:
     """Whether the preset takes it for a success, the summary and the tokens."""
     (folder / "stdout").write_text(stdout)
-    ended = Outcome(0, end_reason, 1.0, stdout[-1000:])
+    ended = Outcome(0, end_reason, 1.0, stdout[-1000:], datetime.now().astimezone())
     verdict = agents.presets()[preset].read(ended, AttemptFolder(folder))
     return verdict.failure is None, verdict.usage.summary, verdict.usage.tokens
 

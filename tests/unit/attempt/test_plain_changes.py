@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -72,7 +71,7 @@ def small(
 ) -> Workspace:
     """The workspace with what its capture needs to see that the checkout is small."""
     monkeypatch.setattr(capture, "_MAX_MEASURED_INDEX", 2**18)
-    return replace(space, tree=repo.tree(space.base))
+    return space._replace(tree=repo.tree(space.base))
 
 
 def commit(repo: Repository, script: str) -> None:
@@ -102,9 +101,8 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def added(space: Workspace) -> str:
     """The tree that `git add -A` makes of the checkout."""
     index = {"GIT_INDEX_FILE": str(space.folder / "other.index")}
-    git = replace(
-        capture_directory.capture_git(space).with_env(index), cwd=space.checkout
-    )
+    git = capture_directory.capture_git(space).with_env(index)
+    git = git._replace(cwd=space.checkout)
     git.run(["read-tree", space.base])
     git.run(["add", "-A"])
     return git.text(["write-tree"]).strip()
@@ -113,9 +111,8 @@ def added(space: Workspace) -> str:
 def new_files(space: Workspace) -> list[str]:
     """The files that the base has not, ignored ones too."""
     index = {"GIT_INDEX_FILE": str(space.folder / "base.index")}
-    git = replace(
-        capture_directory.capture_git(space).with_env(index), cwd=space.checkout
-    )
+    git = capture_directory.capture_git(space).with_env(index)
+    git = git._replace(cwd=space.checkout)
     git.run(["read-tree", space.base])
     return [each for each in git.text(["ls-files", "-z", "-o"]).split("\0") if each]
 
@@ -297,7 +294,7 @@ def test_a_submodule_is_left_to_git(
 
 
 def test_the_limit_of_bytes_holds_for_plain_changes(space: Workspace) -> None:
-    limited = replace(space, limits=CaptureLimits(max_bytes=10))
+    limited = space._replace(limits=CaptureLimits(max_bytes=10))
     do(space.checkout, "echo 123456789012 >file; echo 1 >new")
     captured = capture.capture(limited)
     assert [each.path for each in captured.left_out] == ["file"]
@@ -307,7 +304,7 @@ def test_git_reads_no_file_of_a_small_checkout_beyond_the_limit(
     repo: Repository, space: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limits = CaptureLimits(max_bytes=1000)
-    limited = replace(small(repo, space, monkeypatch), limits=limits)
+    limited = small(repo, space, monkeypatch)._replace(limits=limits)
     do(space.checkout, "truncate -s 10K empty; echo new >new")
     monkeypatch.delattr(capture, "plain_paths_to_add")  # which may read files
     captured = capture.capture(limited)
@@ -319,8 +316,8 @@ def test_a_changed_copy_of_the_index_is_left_to_git(
 ) -> None:
     """Otherwise an agent would hide the changes of other files."""
     monkeypatch.setattr(workspace, "_MAX_INDEX_IN_MEMORY", 0)
-    record = workspace.IndexRecord.of(space.checkout / ".git/index", space.index)
-    stored = replace(space, index_record=record)
+    record = workspace.IndexRecord.of(space.checkout / ".git/index", space.index_copy)
+    stored = space._replace(index_record=record)
     do(space.checkout, "echo changed >file; git update-index --assume-unchanged file")
     do(space.checkout, "cp .git/index ../checkout.index")
     assert capture.capture(stored).tree == added(stored)

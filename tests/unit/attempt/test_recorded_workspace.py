@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -154,7 +153,7 @@ def test_files_as_new_as_the_index_are_stamped_until_time_has_passed(
     made: Workspace,
 ) -> None:
     before_all = made.index_record._replace(time=0)
-    files = RecordedFiles.of(replace(made, index_record=before_all))
+    files = RecordedFiles.of(made._replace(index_record=before_all))
     assert files.tracked <= files.others.keys()
     written = max(files.others[path][-1] for path in files.tracked)
     assert not files.trusting(written).tracked.isdisjoint(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,7 +41,7 @@ def space(repo: Repository, tmp_path: Path) -> Workspace:
     base = repo.commit("HEAD")
     assert base is not None
     made = workspace.create(repo.origin, base, tmp_path / "space", "task")
-    return replace(made, tree=repo.tree(base))
+    return made._replace(tree=repo.tree(base))
 
 
 def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -61,9 +60,8 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def added(space: Workspace) -> str:
     """The tree that `git add -A` makes of the checkout."""
     index = {"GIT_INDEX_FILE": str(space.folder / "other.index")}
-    git = replace(
-        capture_directory.capture_git(space).with_env(index), cwd=space.checkout
-    )
+    git = capture_directory.capture_git(space).with_env(index)
+    git = git._replace(cwd=space.checkout)
     git.run(["read-tree", space.base])
     git.run(["add", "-A"])
     return git.text(["write-tree"]).strip()
@@ -153,7 +151,7 @@ def test_an_index_that_is_not_the_bases_is_left_to_git(
     space: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (space.checkout / "folder/file").write_text("changed\n")
-    other = replace(space, tree="1" * 40)
+    other = space._replace(tree="1" * 40)
     commands = started(monkeypatch)
     assert capture.capture(other).new_objects is None
     assert commands == ["add", "write-tree"]
@@ -177,7 +175,7 @@ def test_no_process_is_started_in_vain_where_attributes_change_files(
     base = repo.commit("HEAD")
     assert base is not None
     made = workspace.create(repo.origin, base, tmp_path / "space", "task")
-    space = replace(made, tree=repo.tree(base))
+    space = made._replace(tree=repo.tree(base))
     (space.checkout / "folder/file").write_text("changed\n")
     started_now = started(monkeypatch)
     tree = capture.capture(space, is_read=False).tree

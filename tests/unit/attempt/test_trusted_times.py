@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,7 +37,7 @@ def space(tmp_path: Path) -> Workspace:
         later = trusted_times.time_in(made.folder)
         changed = (made.checkout / "file").stat().st_ctime_ns
         if changed // SECOND == later // SECOND:
-            return replace(made, index_record=made.index_record._replace(time=later))
+            return made._replace(index_record=made.index_record._replace(time=later))
 
 
 def _write_at_the_same_time(file: Path) -> None:
@@ -75,7 +74,7 @@ def test_what_set_up_touches_at_once_is_seen(
 def test_a_file_as_late_as_the_index_is_not_trusted(space: Workspace) -> None:
     changed = (space.checkout / "file").stat().st_ctime_ns
     late = space.index_record._replace(time=changed)
-    assert trust_untouched(replace(space, index_record=late)) is None
+    assert trust_untouched(space._replace(index_record=late)) is None
 
 
 @pytest.mark.parametrize("later", [False, True])

@@ -70,7 +70,7 @@ def test_the_index_that_an_agent_can_reach_is_used_only_if_it_is_unchanged(
     large_index: None, space: Workspace, meddle: Callable[[Path], None]
 ) -> None:
     (space.checkout / "file").write_text("changed\n")
-    meddle(space.index)
+    meddle(space.index_copy)
     assert changed(space) == ["file"]
 
 
@@ -83,7 +83,7 @@ def test_nothing_to_capture_with_is_on_the_disk_before_the_agent_has_ended(
 
 
 def test_a_large_index_is_copied_and_used(large_index: None, space: Workspace) -> None:
-    assert space.index.is_file()
+    assert space.index_copy.is_file()
     assert space.number_of_files == 2
     (space.checkout / "file").write_text("set-up\n")
     space = capture.record_preparation(space)

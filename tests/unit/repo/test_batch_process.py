@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -126,7 +125,7 @@ def test_git_has_read_all_questions_before_it_answers(git: Git) -> None:
     git has read.
     """
     answer = b"%s blob 4\n" % blob(git, b"one\n").encode()
-    reader = ObjectReader(replace(git, timeout=30))
+    reader = ObjectReader(git._replace(timeout=30))
     questions = f"info {answer.decode()[:40]}\n" * 10_000
     stream = reader._process.send(f"{questions}{_FLUSH}")
     assert stream.read(len(answer) * 10_000) == answer * 10_000

@@ -8,7 +8,6 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from time import monotonic, sleep
 from types import SimpleNamespace
@@ -152,7 +151,7 @@ def _slow(git: Git, seconds: int, then: str = "") -> Git:
 
 
 def test_git_is_ended_at_its_time_limit(git: Git) -> None:
-    slow = replace(_slow(git, 600), timeout=0.2)
+    slow = _slow(git, 600)._replace(timeout=0.2)
     with pytest.raises(GitFailed, match="it was stopped after 0 s"):
         slow.run_unchecked(["slow"])
 
@@ -185,7 +184,7 @@ def test_the_end_of_git_is_seen_where_the_system_does_not_tell_it(
 def test_a_git_that_has_closed_its_output_is_ended_at_its_time_limit(
     tmp_path: Path,
 ) -> None:
-    silent = replace(_silent(tmp_path, "sleep 600"), timeout=0.2)
+    silent = _silent(tmp_path, "sleep 600")._replace(timeout=0.2)
     with pytest.raises(GitFailed, match="it was stopped after 0 s"):
         silent.run_unchecked(["version"])
 
@@ -212,7 +211,7 @@ def test_a_git_that_nobody_waits_for_ends_with_the_work_beside_it(
 
 
 def test_a_git_beside_other_work_has_the_time_of_its_limits(git: Git) -> None:
-    slow = replace(_slow(git, 600), timeout=0.2)
+    slow = _slow(git, 600)._replace(timeout=0.2)
     with (
         slow.beside(["slow"]) as output,
         pytest.raises(GitStopped, match="it was stopped after 0 s"),
@@ -227,13 +226,13 @@ def test_git_is_ended_soon_after_its_run_was_cancelled(
     cancel = threading.Event()
     cancel.set()
     with pytest.raises(GitFailed, match="it was stopped with the run"):
-        replace(_slow(git, 600), cancel=cancel).run(["slow"])
+        _slow(git, 600)._replace(cancel=cancel).run(["slow"])
 
 
 def test_a_git_that_ends_soon_after_the_cancel_is_not_stopped(git: Git) -> None:
     cancel = threading.Event()
     cancel.set()
-    done = replace(_slow(git, 0, "echo done"), cancel=cancel)
+    done = _slow(git, 0, "echo done")._replace(cancel=cancel)
     assert done.run(["slow"]) == b"done\n"
 
 
@@ -266,14 +265,14 @@ def test_many_messages_do_not_stop_a_git_whose_output_goes_to_a_file(
 
 
 def test_git_is_ended_when_it_prints_too_much(git: Git) -> None:
-    bounded = replace(_slow(git, 0, f"head -c {MANY} /dev/zero"), max_output=MANY - 1)
+    bounded = _slow(git, 0, f"head -c {MANY} /dev/zero")._replace(max_output=MANY - 1)
     with pytest.raises(GitStopped, match="more than"):
         bounded.run(["slow"])
-    assert len(replace(bounded, max_output=MANY).run(["slow"])) == MANY
+    assert len(bounded._replace(max_output=MANY).run(["slow"])) == MANY
 
 
 def test_a_long_lived_git_is_ended_when_an_answer_takes_too_long(git: Git) -> None:
-    process = replace(_slow(git, 600), timeout=0.2).start(["slow"])
+    process = _slow(git, 600)._replace(timeout=0.2).start(["slow"])
     process.send(b"question\n")
     assert process.stdout.read() == b""
     process.close()
@@ -286,7 +285,7 @@ def test_a_long_lived_git_may_take_its_time_between_two_requests(
     passed = 0
     clock = SimpleNamespace(monotonic=lambda: monotonic() + passed, sleep=sleep)
     monkeypatch.setattr(command, "time", clock)
-    process = replace(git, timeout=600).start(["cat-file", "--batch-check"])
+    process = git._replace(timeout=600).start(["cat-file", "--batch-check"])
     process.send(b"HEAD\n")
     assert process.stdout.readline() == b"HEAD missing\n"
     process.answered()
@@ -320,8 +319,8 @@ def test_a_repository_of_another_user_is_a_sentence_with_the_way_out(
     subprocess.run(["git", "init", "-q", tmp_path], check=True)
     # git's own tests set this variable.
     git = isolated_git(tmp_path)
-    git = replace(
-        git, config=(), env={**git.env, "GIT_TEST_ASSUME_DIFFERENT_OWNER": "1"}
+    git = git._replace(
+        config=(), env={**git.env, "GIT_TEST_ASSUME_DIFFERENT_OWNER": "1"}
     )
     with pytest.raises(UsageProblem) as refused:
         git.status(["rev-parse", "HEAD"])

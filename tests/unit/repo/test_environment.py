@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -61,7 +60,7 @@ def test_no_variable_of_others_changes_what_git_does(
 ) -> None:
     for name, value in OF_OTHERS.items():
         monkeypatch.setenv(name, value)
-    asked = replace(git, env=environment(os.environ)).with_config("alias.look=!env")
+    asked = git._replace(env=environment(os.environ)).with_config("alias.look=!env")
     names = {line.split("=")[0] for line in asked.text(["look"]).splitlines()}
     assert "PATH" in names
     assert names & set(OF_OTHERS) == set()
