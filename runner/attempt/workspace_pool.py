@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from secrets import token_hex
 from types import TracebackType
@@ -53,12 +53,16 @@ class WorkspacePool:
         scratch: Path,
         tree_of: Callable[[str], str],
         most: int = 0,
+        turns: AbstractContextManager[object] | None = None,
     ) -> None:
         """`tree_of` returns the tree of a commit. It saves each capture a git process
         if the answer is cached. No spare is created if there are `most` workspaces,
         those in use included; then spares come from these. 0: any number is created.
+        An attempt that gets no spare waits for one of the `turns`, and the next one for
+        the end of the block; None: it does not wait.
         """
         self.tree_of = tree_of
+        self._turns = turns or nullcontext()
         self._most = most or sys.maxsize
         self._origin, self._scratch = origin, scratch
         self._emptied = EmptiedFolders(scratch)
@@ -146,9 +150,12 @@ class WorkspacePool:
             seed = self._shared_seed()
             if origin != self._origin:
                 seed = seed.borrowing(origin)
-            start = time.monotonic()
-            space = workspace.create(origin, base, folder, branch, seed, self._emptied)
-            self._checkout_time = time.monotonic() - start
+            with self._turns:
+                start = time.monotonic()
+                space = workspace.create(
+                    origin, base, folder, branch, seed, self._emptied
+                )
+                self._checkout_time = time.monotonic() - start
             self._files = space.number_of_files
         if self._is_worth_keeping:
             with suppress(GitFailed, OSError):

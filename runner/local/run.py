@@ -7,7 +7,9 @@ themselves are in `pipeline`; on Actions, jobs call them.
 
 from __future__ import annotations
 
+import os
 import secrets
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import replace
@@ -137,6 +139,8 @@ class LocalRun:
             self._verdicts,
         )
         self._started = self._clock.now()
+        # One core makes one checkout at a time: many at once would all be late.
+        self._turns = threading.Semaphore(max(2, os.cpu_count() or 1))
         self._run_task = run_task
         self._account = RunAccount(settings, self._observer, self.journal, self._clock)
         self._context = RunContext(
@@ -399,7 +403,7 @@ class LocalRun:
     def _new_checkouts(self, scratch: Path, at_once: int) -> WorkspacePool:
         """What makes checkouts, of which so many are in use at once, and as many spare."""
         repo = self._repo
-        return WorkspacePool(repo.origin, scratch, repo.tree, most=2 * at_once)
+        return WorkspacePool(repo.origin, scratch, repo.tree, 2 * at_once, self._turns)
 
     def _pooled(
         self, pool: WorkspacePool, scratch: Path

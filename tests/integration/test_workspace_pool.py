@@ -7,9 +7,12 @@ from __future__ import annotations
 import os
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -336,6 +339,39 @@ def test_no_spare_is_made_where_a_checkout_is_fast(
     with pool_of(project, tmp_path) as pool:
         prewarm(pool, 2, project.git("rev-parse", "HEAD"))
     assert list(tmp_path.glob("spare-*")) == []
+
+
+def test_as_many_checkouts_are_made_at_once_as_there_are_turns(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create, counted = workspace.create, threading.Lock()
+    at_work, most = 0, 0
+
+    def counting_create(*args: Any) -> Workspace:
+        nonlocal at_work, most
+        with counted:
+            at_work += 1
+            most = max(most, at_work)
+        time.sleep(0.05)
+        made = create(*args)
+        with counted:
+            at_work -= 1
+        return made
+
+    monkeypatch.setattr(workspace, "create", counting_create)
+    base = project.git("rev-parse", "HEAD")
+    turns = threading.Semaphore(2)
+    pools = [
+        WorkspacePool(origin_of(project.root), tmp_path, lambda _: "", turns=turns)
+        for _ in range(2)
+    ]
+    with ThreadPoolExecutor(6) as threads, pools[0], pools[1]:
+        made = [
+            threads.submit(pools[n % 2].acquire, base, tmp_path / f"{n}", BRANCH)
+            for n in range(6)
+        ]
+        assert all(each.result().checkout.is_dir() for each in made)
+    assert most == 2
 
 
 def test_a_released_workspace_is_removed_at_the_end(
