@@ -100,8 +100,7 @@ class State(NamedTuple):
             case "failed" | "requested" | "recorded":
                 return self._after_changes(event)
             case "flushed":
-                accepted = self._still_accepted(event.get("rounds"))
-                return self._replace(accepted=accepted, landing=None)
+                return self._after_flushed(event.get("rounds"))
             case "undone":
                 return self._replace(undo=())
             case "limit" | "doubted" | "settled":
@@ -186,14 +185,17 @@ class State(NamedTuple):
         waiting = [work for work in self.waiting if work not in freed]
         return self._replace(waiting=tuple(waiting), freed=(*self.freed, *freed))
 
-    def _still_accepted(
-        self, landed_rounds: Sequence[int] | None
-    ) -> tuple[tuple[str, int], ...]:
-        """The accepted batches that are not of the landed rounds."""
-        # An older fanin landed all of them and named none.
+    def _after_flushed(self, landed_rounds: Sequence[int] | None) -> State:
+        """The batches of these rounds are over."""
+        # An older fanin landed all that were accepted, and named none.
         if landed_rounds is None:
-            return ()
-        return tuple(batch for batch in self.accepted if batch[1] not in landed_rounds)
+            return self._replace(accepted=(), landing=None)
+        # A run that finishes a dead one's work lands batches that were open, too.
+        still_open, accepted = (
+            tuple(batch for batch in batches if batch[1] not in landed_rounds)
+            for batches in (self.open, self.accepted)
+        )
+        return self._replace(open=still_open, accepted=accepted, landing=None)
 
     def landing_branch(self, branch: str) -> str:
         """The branch that work for `branch` lands on: its waiting branch, if any."""

@@ -130,7 +130,7 @@ class BranchLander:
                 manifest.plan,
                 manifest.progress,
                 manifest.task_rules,
-                partial(self._chosen_from, manifest),
+                partial(self.chosen_from, manifest),
             )
             counted = with_unrecorded(
                 snapshot, self._journal.state(), self.branch, manifest.progress
@@ -177,7 +177,7 @@ class BranchLander:
         self._read_as = head
         return snapshot
 
-    def _chosen_from(self, manifest: Manifest) -> Snapshot:
+    def chosen_from(self, manifest: Manifest) -> Snapshot:
         """What the batch was chosen from."""
         return read_snapshot(
             self._repo,

@@ -264,6 +264,28 @@ class LandingQueue:
         Conflicts with what is there now become failures, which are reported: until now
         these results were merged. `before` is the run's own snapshot.
         """
+        landed = {each.manifest.batch: each.fan_in.landed for each in self.accepted}
+        manifests = [each.manifest for each in self.accepted]
+        merged, snapshot = self.merge_on(head, manifests, lambda: before, scratch)
+        for each in merged:
+            anew = each.fan_in.failed.keys() & landed[each.manifest.batch]
+            self._context.observer.results_refused(each.manifest, each.fan_in, anew)
+            self.failed_again |= {each.fan_in.failed[task_id].kind for task_id in anew}
+        return snapshot
+
+    def merge_on(
+        self,
+        head: str,
+        manifests: Sequence[Manifest],
+        older: Callable[[], Snapshot],
+        scratch: Path,
+    ) -> tuple[list[Merged], Snapshot]:
+        """Merge these batches on the branch's commit `head`, to land them instead of what
+        was accepted. They are verified in checkouts below `scratch`.
+
+        Each batch with what became of it, and the head with all of them. `older` is a
+        snapshot for where the plan in `head` cannot be read.
+        """
         context, settings = self._context, self._context.settings
         snapshot = read_for_recording(
             context.repo,
@@ -271,33 +293,25 @@ class LandingQueue:
             settings.plan,
             settings.progress,
             settings.task_rules,
-            lambda: before,
+            older,
         )
         with context.repo.quarantine() as quarantine:
             # Some of what is unrecorded follows attempts that this merge brings.
             together = merge_together(
-                context,
-                quarantine,
-                snapshot,
-                scratch,
-                [each.manifest for each in self.accepted],
-                self.unrecorded,
+                context, quarantine, snapshot, scratch, manifests, self.unrecorded
             )
             adopted = adopt(context, quarantine, head, together)
-        landed = {each.manifest.batch: each.fan_in.landed for each in self.accepted}
         merged = [Merged(*each) for each in adopted]
-        for each in merged:
-            anew = each.fan_in.failed.keys() & landed[each.manifest.batch]
-            context.observer.results_refused(each.manifest, each.fan_in, anew)
-            self.failed_again |= {each.fan_in.failed[task_id].kind for task_id in anew}
-        failed = [each for each in merged if each.fan_in.failed_attempts]
+        over = [each for each in merged if not each.fan_in.commits]
+        # Before the journal says that they are over, so that a crash leaves none behind.
+        for each in over:
+            context.drop_kept_work(each.manifest, each.fan_in)
         branch = context.lander.branch
-        context.journal.record_all([each.event(branch) for each in failed])
-        self._base = head
-        self.accepted = [each for each in merged if each not in failed]
-        for each in failed:
+        context.journal.record_all([each.event(branch) for each in over])
+        self._base, self.accepted = head, []
+        for each in merged:
             self.add(each)
-        return together.snapshot
+        return merged, together.snapshot
 
     def _commits(self, head: str, snapshot: Snapshot) -> list[str]:
         """The commits on `head` that bring what is accepted; none if it has all of it."""

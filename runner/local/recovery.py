@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runner.agents.cookie import kill_by_cookie
+from runner.attempt.verification import VerifyCommand
 from runner.core import result_folder
 from runner.core.errors import InvalidInput
 from runner.core.folders import remove_folder
+from runner.local.attempts import do_nothing
 from runner.local.batches import BASES, RUN_HEADS, merge_batch
 from runner.local.preparation import SCRATCH_PREFIX, scratch_folder
 from runner.local.unlanded_work import undo_interrupted_landings
 from runner.local.unrecorded import recorded_event
 
 if TYPE_CHECKING:
+    from runner.core.manifest import Manifest
     from runner.local.account import RunAccount
     from runner.local.context import RunContext
     from runner.local.journal_state import State
@@ -37,9 +44,16 @@ def recover(context: RunContext, account: RunAccount) -> None:
         context.lander.land_waiting_work(waiting)
     branch = context.lander.branch
     if state.run is not None:
-        for run, round_number in (*state.accepted, *state.open):
+        # What was merged first, and the others as they started: each comes after those
+        # whose work it builds on.
+        manifests = [
+            manifest
+            for run, round_number in (*state.accepted, *state.open)
+            if (manifest := _usable_manifest(context, run, round_number)) is not None
+        ]
+        for together in batches_to_merge_together(manifests):
             context.lander.branch = context.journal.state().landing_branch(branch)
-            _merge_batch_of_dead_run(context, account, run, round_number)
+            _merge_batches_of_dead_run(context, account, together)
     _land_unrecorded(context)
     if state.run is not None:
         context.lander.branch = context.journal.state().landing_branch(branch)
@@ -108,10 +122,28 @@ def _delete_refs_of_runs(context: RunContext) -> None:
         context.repo.delete_refs(refs)
 
 
-def _merge_batch_of_dead_run(
-    context: RunContext, account: RunAccount, run: str, round_number: int
-) -> None:
-    """Merge what had finished, count what had started; nothing runs again."""
+def batches_to_merge_together(manifests: Iterable[Manifest]) -> list[list[Manifest]]:
+    """The batches in their order, those that can be merged and verified as one tree in
+    one list: each of them has one task.
+    """
+
+    def what_must_be_equal(manifest: Manifest) -> tuple[object, ...]:
+        return (
+            None if len(manifest.entries) == 1 else manifest.batch,
+            manifest.branch,
+            manifest.plan,
+            manifest.progress,
+            manifest.commit_strategy,
+            VerifyCommand.of(manifest),
+        )
+
+    return [list(together) for _, together in groupby(manifests, what_must_be_equal)]
+
+
+def _usable_manifest(
+    context: RunContext, run: str, round_number: int
+) -> Manifest | None:
+    """The batch's manifest; None, with a note, if its results cannot be merged."""
     folder = context.journal.round_folder(run, round_number)
     try:
         manifest, _ = context.journal.read_manifest(run, round_number)
@@ -120,17 +152,77 @@ def _merge_batch_of_dead_run(
             f"the manifest of batch {run}.{round_number} is unreadable; "
             f"its results stay in {folder}"
         )
-        return
+        return None
     if context.repo.commit(manifest.base) is None:
         context.observer.note(
             f"the base of batch {manifest.batch} is gone; its results stay in {folder}"
         )
-        return
-    context.observer.add_secrets(context.lander.secrets_of_agents(manifest))
-    state = context.journal.state()
-    context.lander.branch = _branch_now(context, state, manifest.branch)
+        return None
+    return manifest
+
+
+def _merge_batches_of_dead_run(
+    context: RunContext, account: RunAccount, manifests: Sequence[Manifest]
+) -> None:
+    """Merge what had finished, count what had started; nothing runs again."""
+    for manifest in manifests:
+        secrets = context.lander.secrets_of_agents(manifest)
+        context.observer.add_secrets(secrets)
+    run, chosen = manifests[0].run, manifests[0].branch
+    context.lander.branch = _branch_now(context, context.journal.state(), chosen)
     with scratch_folder(context.journal, run, context.lander.branch) as scratch:
-        merge_batch(context, account, manifest, scratch)
+        if len(manifests) == 1:
+            merge_batch(context, account, manifests[0], scratch)
+        else:
+            _merge_together(context, account, manifests, scratch)
+
+
+def _merge_together(
+    context: RunContext,
+    account: RunAccount,
+    manifests: Sequence[Manifest],
+    scratch: Path,
+) -> None:
+    """Merge batches of one task and land them, as a rolling run does on a branch that
+    has moved.
+    """
+    # For such a run alone: it is slow to import.
+    from concurrent.futures import ThreadPoolExecutor
+
+    from runner.local.landing_queue import LandingQueue
+
+    lander = context.lander
+    of_dead_run = _as_context_of(manifests[-1], context)
+    for manifest in manifests:
+        context.observer.merge_started(manifest)
+    head = lander.head()
+    queue = LandingQueue(of_dead_run, head)
+    older = partial(lander.chosen_from, manifests[-1])
+    merged, snapshot = queue.merge_on(head, manifests, older, scratch)
+    for manifest, fan_in in merged:
+        # The commits that land are others.
+        shown = replace(fan_in, commits=())
+        context.observer.batch_merged(manifest, shown, lander.branch)
+        moved = fan_in.head != manifest.base
+        account.account_for_batch(manifest, fan_in, moved=moved)
+    with ThreadPoolExecutor(1, thread_name_prefix="fanin-land") as pool:
+        while queue.accepted:
+            snapshot = queue.start_landing(snapshot, pool, do_nothing, scratch)
+            queue.wait_for_landing()
+
+
+def _as_context_of(manifest: Manifest, context: RunContext) -> RunContext:
+    """The context, with the settings that a batch of a dead run was chosen by."""
+    settings = context.settings.model_copy(
+        update={
+            "plan": manifest.plan,
+            "progress": manifest.progress,
+            "commit_strategy": manifest.commit_strategy,
+            "tasks": manifest.tasks,
+            "protected": manifest.protected,
+        }
+    )
+    return replace(context, run=manifest.run, settings=settings)
 
 
 def _branch_now(context: RunContext, state: State, chosen: str) -> str:

@@ -13,7 +13,7 @@ while it runs; no agent starts in one before (`early_workspaces`). With
 `start_after: merge` they start from the work that is being verified (`batch_bases`).
 Merged work lands on the branch as one commit when no task runs, at the latest after
 `max_concurrent` accepted results (`landing_queue`). After a crash, accepted and open
-batches are merged again from their result folders.
+batches are merged again from their result folders (`recovery`).
 """
 
 from __future__ import annotations

@@ -37,6 +37,7 @@ UNDONE: dict[str, Any] = {"event": "undone"}
 WAITING: dict[str, Any] = {"event": "waiting", "branch": "main", "on": "fanin/r1"}
 FANNED_IN: dict[str, Any] = {"event": "fanned-in", "run": "r1", "round": 1}
 ACCEPTED: dict[str, Any] = {"event": "accepted", "run": "r1", "round": 1}
+FLUSHED: dict[str, Any] = {"event": "flushed"}
 FREED: dict[str, Any] = {"event": "freed", "branch": "fanin/r1"}
 ALSO_WAITING: dict[str, Any] = {"event": "waiting", "branch": "b", "on": "fanin/r2"}
 END: dict[str, Any] = {"event": "end"}
@@ -129,9 +130,13 @@ def journal(tmp_path: Path) -> Journal:
             State(branch="main"),
         ),
         ([RUN, BATCH, ACCEPTED], OPEN._replace(accepted=(("r1", 1),))),
-        ([RUN, BATCH, ACCEPTED, LANDING, {"event": "flushed"}], OPEN),
-        # after a crash a batch lands on its own
+        ([RUN, BATCH, ACCEPTED, LANDING, FLUSHED], OPEN),
+        # after a crash a batch lands on its own, or with others that were open
         ([RUN, BATCH, ACCEPTED, LANDING, FANNED_IN], OPEN),
+        (
+            [RUN, BATCH, {**BATCH, "round": 2}, LANDING, {**FLUSHED, "rounds": [1]}],
+            OPEN._replace(open=(("r1", 2),)),
+        ),
         (
             [RUN, BATCH, FANNED_IN, {**BATCH, "round": 2}],
             State(run="r1", branch="main", open=(("r1", 2),), scratch="scratch"),
