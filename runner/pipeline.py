@@ -17,6 +17,7 @@ inside.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -313,6 +314,8 @@ def _run_task(
         target = scratch.with_name(f"fanin-kept-{manifest.batch}-{entry.folder}")
         if not result_folder.has_lost_work(folder) or not place.move_to(target):
             raise
+        with suppress(OSError):  # then it counts
+            result_folder.count_as_not_started(folder)
         raise WorkNotWritten(
             f"the work of {entry.task.id}, attempt {entry.attempt}, "
             f"cannot be written: {error.strerror or error}",

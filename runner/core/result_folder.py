@@ -116,6 +116,13 @@ def has_lost_work(folder: Path) -> bool:
     return (folder / LOG).exists() and not (folder / RESULT).exists()
 
 
+def count_as_not_started(folder: Path) -> None:
+    """Let an attempt without a result cost the task nothing: its log, which tells that its
+    agent started, gets another name. OSError if it stays as it is.
+    """
+    (folder / LOG).rename(folder / f"uncounted-{LOG}")
+
+
 def _sync(folder: Path) -> None:
     packs = [folder / PACK] if (folder / PACK).exists() else []
     # All at once. A power failure before that may leave half a result, which counts as a

@@ -144,6 +144,8 @@ def test_work_that_cannot_be_written_is_kept_in_its_checkout(
     project.run()
     assert project.states() == {"A": "completed", "B": "completed"}
     assert sorted(scratch.iterdir()) == kept
+    # the trouble was fanin's own
+    assert [record["attempts"] for record in project.records().values()] == [1, 1]
 
 
 def test_folder_that_cannot_be_written_is_one_sentence_and_exit_3(
