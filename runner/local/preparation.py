@@ -43,6 +43,7 @@ def target_branch(repo: Repository, settings: Settings) -> str:
     """
     branch = settings.branch or repo.current_branch()
     if branch is None:
+        _refuse_operation(repo, repo.root)  # which may have detached it
         raise UsageProblem(
             "HEAD is detached, so there is no branch to land on",
             "git switch BRANCH, or give --branch NAME",
@@ -97,12 +98,17 @@ def refuse_unfinished(repo: Repository, branch: str) -> None:
             reason, "finish it, or land the work elsewhere with  --branch NAME"
         )
     folder = work_tree.checked_out_at(repo, branch)
-    if folder is None:
-        return
-    if operation := work_tree.unfinished(repo, folder):
+    if folder is not None:
+        _refuse_operation(repo, folder)
+
+
+def _refuse_operation(repo: Repository, folder: Path) -> None:
+    operation = work_tree.unfinished(repo, folder)
+    if operation is not None:
+        end = "reset" if operation == "bisect" else "--abort"
         raise UsageProblem(
             f"a {operation} is in progress in {folder}",
-            f"finish it, or git {operation} --abort",
+            f"finish it, or  git {operation} {end}",
         )
 
 

@@ -222,6 +222,31 @@ def test_detached_head_is_refused(project: Project) -> None:
         LocalRun.__call__(project.runner())
 
 
+@pytest.mark.parametrize("operation", ["rebase", "bisect"])
+def test_head_that_an_operation_has_detached_is_refused_with_how_to_end_that(
+    project: Project, operation: str
+) -> None:
+    project.plan([{"id": "A", "do": ["write a: a"]}])
+    for number in range(3):
+        project.write("number", str(number))
+        project.commit()
+    if operation == "rebase":
+        project.git("-c", "sequence.editor=sed -i 1ibreak", "rebase", "-qi", "HEAD~1")
+        command = "git rebase --abort"
+    else:
+        project.git("bisect", "start", "HEAD", "HEAD~2")
+        command = "git bisect reset"
+    shown = project.cli("run")
+    assert shown.returncode == 2
+    assert shown.stderr == (
+        f"fanin: a {operation} is in progress in {project.root}\n"
+        f"finish it, or  {command}\n"
+    )
+    words = command.split()[1:]
+    project.git(*words)
+    assert project.cli("run").returncode == 0
+
+
 def test_task_without_an_agent_stops_before_anything_runs(project: Project) -> None:
     project.plan([{"id": "A", "do": ["write a: a"]}], agent=None)
     with pytest.raises(InvalidInput, match="A has no agent"):
