@@ -5,7 +5,9 @@ the agent did elsewhere, is kept beside the result.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from runner.attempt import (
@@ -55,6 +57,7 @@ def capture_work(attempt: Attempt) -> CapturedWork:
         max_bytes=sizes.FACTOR * attempt.manifest.limits.size,
     )
     attempt = attempt._replace(workspace=attempt.workspace._replace(limits=limits))
+    _open_to_owner(attempt.workspace.checkout)
     try:
         return _capture(attempt)
     except GitFailed as error:
@@ -66,6 +69,15 @@ def capture_work(attempt: Attempt) -> CapturedWork:
         if limits.cancel is not None and limits.cancel.is_set():
             kind = FailureKind.INTERRUPTED
         return CapturedWork(None, Failure(kind=kind, message=message))
+
+
+def _open_to_owner(checkout: Path) -> None:
+    """Undo what an agent may have done to the rights of the checkout itself."""
+    if not workspace.is_there(checkout):
+        return
+    mode = stat.S_IMODE(checkout.stat().st_mode)
+    if mode & stat.S_IRWXU != stat.S_IRWXU:
+        checkout.chmod(mode | stat.S_IRWXU)
 
 
 def _changed_paths(attempt: Attempt) -> list[str]:

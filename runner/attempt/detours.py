@@ -54,6 +54,17 @@ def find(workspace: Workspace, tree: str | None, max_bytes: int) -> Detours:
 
     Work that would make more than `max_bytes` to keep is a problem instead.
     """
+    try:
+        return _find(workspace, tree, max_bytes)
+    except PermissionError as error:
+        problem = (
+            f"the agent's repository cannot be read ({error.strerror}): commits that "
+            "are not in the checkout's files are lost"
+        )
+        return Detours(problems=(problem,))
+
+
+def _find(workspace: Workspace, tree: str | None, max_bytes: int) -> Detours:
     git_dir = workspace.checkout / ".git"
     if git_dir.is_symlink() or not git_dir.is_dir():
         return Detours()

@@ -223,3 +223,30 @@ def test_what_is_unreadable_is_named_and_kept(
         "for-each-ref", "--format=%(refname)", "refs/fanin/kept"
     ).split()
     assert project.git("show", f"{ref}:b") == "b"
+
+
+@pytest.mark.parametrize(
+    ("do", "states", "said"),
+    [
+        (["write a: a", "mode .: 000"], {"A": "completed"}, ""),
+        (["write a: a", "mode .git: 000"], {"A": "completed"}, "cannot be read"),
+        (["mode .git: 000", "mode .: 000"], {"A": "failed"}, "cannot be read"),
+    ],
+    ids=["checkout", "repository", "both"],
+)
+def test_a_checkout_that_an_agent_has_closed_ends_no_run(
+    project: Project, do: list[str], states: dict[str, str], said: str
+) -> None:
+    closing = {"id": "A", "do": do, "max_attempts": 1}
+    project.plan([closing, {"id": "B", "do": ["write b: b"]}])
+    shown = subprocess.run(
+        without_rights([sys.executable, "-m", "runner", "run"]),
+        cwd=project.root,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "FAKE_AGENT_LOG": str(project.log)},
+    )
+    assert shown.returncode < 2, shown.stderr
+    assert project.states() == {**states, "B": "completed"}
+    assert said in shown.stdout
