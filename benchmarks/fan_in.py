@@ -33,6 +33,7 @@ from benchmarks.harness import (
 from runner import pipeline
 from runner.config.settings import Settings
 from runner.core import result_folder
+from runner.core.clock import timestamp
 from runner.core.manifest import BatchEntry, Manifest
 from runner.core.result import Result
 from runner.core.task import AgentSettings, PlanSettings
@@ -189,7 +190,7 @@ def _leave_result(
         "--delta-base-offset",
     ]
     (into / result_folder.PACK).write_bytes(run(argv, repo, stdin=revisions, env=ENV))
-    now = pipeline.now()
+    now = timestamp()
     made = Result(
         batch=manifest.batch,
         manifest=manifest.digest,

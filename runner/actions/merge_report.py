@@ -18,12 +18,12 @@ from runner.actions.round_state import (
     waiting_output,
 )
 from runner.actions.workflow_io import Annotation
+from runner.core.clock import timestamp
 from runner.core.errors import EXIT_DONE, EXIT_TASKS_FAILED, FaninError
 from runner.core.manifest import Manifest
 from runner.core.result import FailureKind, Result
 from runner.core.task import AgentSettings, Task
 from runner.delivery.choice import is_own
-from runner.pipeline import now
 from runner.schedule.agent_choice import AgentChoice
 from runner.schedule.backoff import Backoff
 from runner.schedule.budget import UsageTotal
@@ -333,7 +333,7 @@ class MergeReport:
                 ended = "what is left waits for a person"
         pause_seconds = self.next_state.backoff(1).pause_seconds(lambda: 1.0)
         if pause_seconds and waits_until is None:
-            waits_until = now(pause_seconds)
+            waits_until = timestamp(pause_seconds)
         return open_run.record_of(self.next_state, ended=ended, waits_until=waits_until)
 
     @property

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from runner import pipeline
 from runner.actions import open_run
 from runner.actions.batch_choice import Choice, ChoiceOptions, choose_batch
 from runner.actions.round_state import (
@@ -17,6 +16,7 @@ from runner.actions.round_state import (
     waiting_output,
 )
 from runner.actions.workflow_io import JobIO, WorkflowContext
+from runner.core.clock import timestamp
 from runner.core.errors import EXIT_DONE, EXIT_TASKS_FAILED, InvalidInput, UsageProblem
 from runner.delivery.base import base_conflicts
 from runner.delivery.branches import branches_ahead, with_pulls
@@ -219,7 +219,7 @@ def _start_of(
     started = RoundStart(joined.state, joined.note, None)
     if delivers(settings, joined.state, context):
         started = _with_delivery(started, own, settings, context, remote)
-    if joined.waits_until is not None and pipeline.now() < joined.waits_until:
+    if joined.waits_until is not None and timestamp() < joined.waits_until:
         stop = f"a limit holds until {joined.waits_until}: nothing to do before"
         return replace(started, stop=stop, waiting=joined.waits_until)
     return started

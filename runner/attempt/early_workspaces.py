@@ -58,7 +58,7 @@ class Source(Protocol):
         ...
 
     def acquire(self, base: str, folder: Path, branch: str, slot: int) -> Workspace:
-        """As `pipeline.Workspaces.acquire`."""
+        """As `recorded_attempt.Workspaces.acquire`."""
         ...
 
     def acquire_from(
@@ -80,17 +80,17 @@ class Source(Protocol):
         ...
 
     def ready(self, folder: Path, space: Workspace) -> None:
-        """As `pipeline.Workspaces.ready`."""
+        """As `recorded_attempt.Workspaces.ready`."""
         ...
 
     def release(self, folder: Path) -> None:
-        """As `pipeline.Workspaces.release`."""
+        """As `recorded_attempt.Workspaces.release`."""
         ...
 
 
 class EarlyWorkspace:
     """A workspace that is being prepared for nobody yet; once an attempt has claimed it,
-    the `pipeline.Workspaces` of this attempt.
+    the `recorded_attempt.Workspaces` of this attempt.
 
     `slot` is the number that set-up sees, and the attempt after it.
     """

@@ -42,7 +42,7 @@ class _Idle(NamedTuple):
 
 
 class PooledWorkspaces:
-    """Implements `pipeline.Workspaces`. Used by several threads.
+    """Implements `recorded_attempt.Workspaces`. Used by several threads.
 
     A context manager. On exit it waits until all background work has ended.
 

@@ -42,7 +42,7 @@ _MANY_FILES = 500
 
 
 class WorkspacePool:
-    """Implements `pipeline.Workspaces`.
+    """Implements `recorded_attempt.Workspaces`.
 
     A context manager. On exit it waits until all background work has ended.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from queue import Empty, SimpleQueue
 from typing import Protocol, TypeVar
 
@@ -13,6 +13,14 @@ Event = TypeVar("Event")
 
 # A longer wait is several: while a machine sleeps, the clock of a wait stands still.
 LONGEST_WAIT = 30.0
+
+
+def timestamp(later_seconds: float = 0) -> str:
+    """The time, or a time after it, as all documents write it: ISO 8601, UTC, whole
+    milliseconds.
+    """
+    time = datetime.now(UTC) + timedelta(seconds=later_seconds)
+    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class Clock(Protocol):

@@ -4,11 +4,11 @@ Every field is a plain JSON value or a document of such values, so that an event
 written as one line of JSON: `event.model_dump_json()`. `event` names its type.
 """
 
-from datetime import UTC, datetime
 from typing import Literal, Protocol
 
 from pydantic import Field
 
+from runner.core.clock import timestamp
 from runner.core.documents import Document, Instant, Text
 from runner.core.outside_changes import OutsideChange, RunningAttempt
 from runner.core.result import Failure, Usage
@@ -17,18 +17,13 @@ from runner.core.result import Failure, Usage
 VERSION = 1
 
 
-def _utc_now() -> str:
-    now = datetime.now(UTC).isoformat(timespec="milliseconds")
-    return now.replace("+00:00", "Z")
-
-
 class Event(Document):
     """Something that happened at `time`: ISO 8601, UTC, whole milliseconds.
 
     `event` names what happened.
     """
 
-    time: Instant = Field(default_factory=_utc_now)
+    time: Instant = Field(default_factory=timestamp)
     # Here for its place in a line: readers find it behind the time.
     event: str = ""
 

@@ -20,6 +20,7 @@ from runner.local.observer import log_path
 if TYPE_CHECKING:
     from runner.attempt.early_workspaces import EarlyWorkspace
     from runner.attempt.pooled_workspaces import PooledWorkspaces
+    from runner.attempt.recorded_attempt import Workspaces
     from runner.attempt.slots import Slot
     from runner.attempt.workspace_pool import WorkspacePool
     from runner.core.manifest import BatchEntry, Manifest
@@ -120,7 +121,7 @@ class AttemptRunner:
         reports = AttemptReports(
             context.observer.observe, manifest.batch, entry, log_path(manifest, entry)
         )
-        workspaces: pipeline.Workspaces = self._workspaces
+        workspaces: Workspaces = self._workspaces
         if early is not None:
             folder = context.results_folder(manifest) / entry.folder
             early.begin(folder / preparation.LOG, context.report_set_up)

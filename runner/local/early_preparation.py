@@ -9,8 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runner import pipeline
-from runner.attempt import preparation
+from runner.attempt import preparation, recorded_attempt
 from runner.attempt.early_workspaces import EarlyWorkspaces, Preparation
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ class EarlyPreparation:
 
     def claim(self, manifest: Manifest) -> EarlyWorkspace | None:
         """The workspace that is being prepared for such a batch, if there is one."""
-        branch = pipeline.branch_of(manifest.entries[0].folder)
+        branch = recorded_attempt.branch_of(manifest.entries[0].folder)
         return self._early.claim(Preparation.of(manifest, manifest.base, branch))
 
     def keep_for(self, candidates: Sequence[Candidate]) -> None:
@@ -82,7 +81,9 @@ class EarlyPreparation:
         self._prepared_for = (commit, most)
         if candidate.snapshot.problems:
             return
-        wanted = Preparation.of(candidate.manifest, commit, pipeline.branch_of("000"))
+        wanted = Preparation.of(
+            candidate.manifest, commit, recorded_attempt.branch_of("000")
+        )
         queue = ready.copy()
         queue.sync(candidate.snapshot, [task.id for task in running])
         tasks = queue.pick(most, running)

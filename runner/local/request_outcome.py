@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from runner import pipeline
+from runner.core.clock import timestamp
 from runner.core.errors import UsageProblem
 from runner.core.task import TaskRules
 from runner.fan_in import kept_refs
@@ -100,7 +100,7 @@ def _accepted(
         context.environ,
         snapshot,
         request,
-        pipeline.now(),
+        timestamp(),
         verified=verified and not request.unverified,
     )
     path = accept.plan_path(settings, snapshot)

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from runner.attempt import capture
+from runner.attempt.recorded_attempt import FreshWorkspaces
 from runner.attempt.workspace import Workspace
 from runner.attempt.workspace_pool import WorkspacePool
-from runner.pipeline import FreshWorkspaces
 from runner.repo import origin
 from runner.repo.repository import Repository
 from tests.support.project import Project

@@ -168,7 +168,9 @@ def test_clock_that_goes_backwards_changes_neither_order_nor_states(
 ) -> None:
     one_task(project)
     times = iter(f"20{year:02d}-01-01T00:00:00.000Z" for year in range(60, 0, -1))
-    monkeypatch.setattr("runner.pipeline.now", lambda: next(times))
+    monkeypatch.setattr(
+        "runner.attempt.recorded_attempt.timestamp", lambda: next(times)
+    )
     project.run()
     assert project.states() == {"A": "completed", "B": "completed"}
     record = project.records()["A"]

@@ -16,10 +16,10 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Literal, NamedTuple
 
-from runner import pipeline
 from runner.attempt.context import AttemptContext
 from runner.config.settings import load, read_settings_file
 from runner.core import result_folder
+from runner.core.clock import timestamp
 from runner.core.events import BatchChosen, RunEvent
 from runner.core.manifest import BatchEntry, Manifest
 from runner.core.result import Failure, FailureKind, Result
@@ -169,7 +169,7 @@ class VirtualAgents:
         **_edges: object,
     ) -> Result:
         seconds, failure = self._outcomes[entry.task.id, entry.attempt]
-        folder, began = results / entry.folder, pipeline.now()
+        folder, began = results / entry.folder, timestamp()
         result_folder.begin(
             folder,
             result_folder.Attempt(
@@ -197,7 +197,7 @@ class VirtualAgents:
             attempt=entry.attempt,
             base=manifest.base,
             started=began,
-            finished=pipeline.now(),
+            finished=timestamp(),
             agent=entry.agent.name,
             succeeded=failure is None,
             failure=failure,
