@@ -294,9 +294,12 @@ def load(
 
 def _places(values: Mapping[str, Any], source: _Source) -> Iterator[tuple[str, Place]]:
     """Where a valid source has its settings, and its agents by dotted key."""
-    for name in values:
+    for name, value in values.items():
         line = source.locate([name])
-        yield name, Place(source.name, line, "" if line else f"{source.named(name)}: ")
+        written = source.named(name)
+        if source is _COMMAND_LINE and value is False:
+            written = settings_table.negative_flag_of(name) or written
+        yield name, Place(source.name, line, "" if line else f"{written}: ")
     agent = values.get("agent")
     if agent is not None:
         is_command = isinstance(agent, dict) and "command" in agent

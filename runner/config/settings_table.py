@@ -542,6 +542,12 @@ SETTINGS = (
 BY_NAME = {setting.name: setting for setting in SETTINGS}
 
 
+def negative_flag_of(key: str) -> str:
+    """The flag that turns the setting off; "" if there is none."""
+    covering = key_in(key)
+    return covering[0].negative_flag if covering else ""
+
+
 def key_in(dotted: str) -> tuple[Setting, str] | None:
     """The row that a dotted key of fanin.yml belongs to, and the rest of the key.
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from runner.config.settings import load
+from runner.config.settings import FlagValue, load
 from runner.config.without_effect import without_effect
 
 
 def found(
     text: str,
-    flags: dict[str, str] | None = None,
+    flags: dict[str, FlagValue | None] | None = None,
     environ: dict[str, str] | None = None,
 ) -> list[str]:
     return [
@@ -73,4 +73,11 @@ def test_the_last_place_that_sets_it_is_named() -> None:
     ]
     assert found(text, environ=variable) == [
         f"environment: FANIN_VERIFY_CONCURRENT: {rest}"
+    ]
+
+
+def test_a_flag_that_turns_something_off_is_named_as_it_was_written() -> None:
+    rest = "no effect without verify; set it, or leave this out"
+    assert found("", {"verify_cache": False}) == [
+        f"command line: --no-verify-cache: {rest}"
     ]
