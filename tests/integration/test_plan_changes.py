@@ -32,7 +32,7 @@ def test_a_completed_task_whose_text_has_changed_is_named_and_runs_again_on_requ
 
     checked = project.cli("check")
     assert _NOTE in checked.stdout
-    assert "fanin retry --redo A" in checked.stdout
+    assert "fanin retry A --redo" in checked.stdout
     assert "changed in the plan since" in project.cli("status").stdout
     ran = project.cli("run")
     assert ran.returncode == 0
