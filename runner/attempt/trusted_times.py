@@ -61,11 +61,13 @@ def trust_files(space: Workspace) -> Workspace:
 
 def trust_untouched(space: Workspace) -> Workspace | None:
     """The workspace after set-up, which has touched none of the files that git would read
-    again; None if it may have.
+    again; None if it may have, or if git reads few.
 
     Of the times in its index git compares the seconds only. The nanoseconds say for all
     files that changed before the index was written whether anything has since.
     """
+    if space.is_moved:  # to look at all in its index would take longer
+        return None
     now = time_in(space.folder)
     index_time = space.index_record.time
     data = workspace.index_data(space)

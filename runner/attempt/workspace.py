@@ -106,7 +106,8 @@ class Workspace(NamedTuple):
     caller knows it. `submodules` are those that are checked out. `prepared` are the
     changes that set-up made before the agent, `left_out` the paths that could not be
     captured then, `set_up` the files of the base that set-up changed. `included` came
-    from the person's work tree. `is_ready`: neither this nor set-up is needed again.
+    from the person's work tree. `is_moved`: git has just written some of its files, not
+    all. `is_ready`: neither set-up nor what is included is needed again.
     `limits` are those of every git command on what is there. `new_folder` is what a folder
     is like that was just made beside the checkout; None: not known.
     """
@@ -123,6 +124,7 @@ class Workspace(NamedTuple):
     left_out: frozenset[str] = frozenset()
     set_up: tuple[str, ...] = ()
     included: Included = NOTHING
+    is_moved: bool = False
     is_ready: bool = False
     limits: CaptureLimits = _DEFAULT_LIMITS
     new_folder: FolderState | None = None
@@ -202,6 +204,7 @@ def moved(workspace: Workspace, base: str, folder: Path, branch: str) -> Workspa
     record = workspace.index_record
     if base != workspace.base:
         record = _check_out(folder, base)
+        workspace = workspace._replace(is_moved=True)
     return _at(workspace, base, record)
 
 

@@ -77,6 +77,16 @@ def test_a_file_as_late_as_the_index_is_not_trusted(space: Workspace) -> None:
     assert trust_untouched(space._replace(index_record=late)) is None
 
 
+def test_git_is_asked_where_it_has_written_few_files_since(space: Workspace) -> None:
+    repository = isolated_git(space.folder.parent / "repository")
+    repository.run(["commit", "-q", "--allow-empty", "-m", "next"])
+    head = repository.text(["rev-parse", "HEAD"]).strip()
+    for base, is_trusted in ((space.base, True), (head, False)):
+        folder = space.folder.with_name(f"at-{base}")
+        space = workspace.moved(space, base, folder, "fanin/task")
+        assert (trust_untouched(space) is not None) is is_trusted
+
+
 @pytest.mark.parametrize("later", [False, True])
 def test_untouched_files_are_trusted_from_the_next_second_on(
     space: Workspace, monkeypatch: pytest.MonkeyPatch, later: bool
