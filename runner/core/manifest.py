@@ -123,6 +123,11 @@ class Manifest(Document):
     entries: tuple[BatchEntry, ...]
 
     @property
+    def only_task(self) -> Task:
+        """The task of a batch of one."""
+        return self.entries[0].task
+
+    @property
     def task_rules(self) -> TaskRules:
         """The rules of the run's settings for the tasks of the plan."""
         return TaskRules(self.tasks, self.protected, self.never)

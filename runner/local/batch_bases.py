@@ -53,7 +53,7 @@ class BatchBases:
         """
         cancel = threading.Event() if unverified else None
         self._bases[manifest.batch] = _Base(
-            manifest.entries[0].task.id, self._merges, set(unverified), cancel
+            manifest.only_task.id, self._merges, set(unverified), cancel
         )
         return cancel
 
@@ -63,7 +63,7 @@ class BatchBases:
         if base is not None:
             base.cancel = None
         if merged:
-            self._merged[manifest.entries[0].task.id] = self._merges
+            self._merged[manifest.only_task.id] = self._merges
             self._merges += 1
 
     def discard(self, batch: str) -> None:

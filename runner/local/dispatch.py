@@ -11,7 +11,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from runner.core.errors import InvalidInput
-from runner.local.open_batches import task_of
 from runner.schedule.ready_queue import ReadyQueue
 from runner.schedule.slot_choice import HeadToStartFrom, choose
 
@@ -87,7 +86,7 @@ class Dispatcher:
             self._start(manifest, agent_pool)
 
     def _start(self, manifest: Manifest, agent_pool: Executor) -> None:
-        self.ready.mark_started(task_of(manifest).id)
+        self.ready.mark_started(manifest.only_task.id)
         self.rounds += 1
         cancel = self._note_base(manifest)
         self._context.observer.batch_chosen(manifest)
@@ -268,7 +267,7 @@ class Dispatcher:
 
     def _claim_early(self, manifest: Manifest) -> EarlyWorkspace | None:
         """The workspace that is being prepared for such a batch, if there is one."""
-        if self._attempts.has_own_walls(task_of(manifest).id):
+        if self._attempts.has_own_walls(manifest.only_task.id):
             return None
         return self.early.claim(manifest)
 

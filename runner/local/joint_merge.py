@@ -253,7 +253,7 @@ class JointMerge:
         for each in self._chain:
             if manifests and each.manifest.batch == manifests[-1].batch:
                 commit = each.fan_in.tip
-        step = runs.step(commit, [_task_id(manifest) for manifest in manifests])
+        step = runs.step(commit, [manifest.only_task.id for manifest in manifests])
         verdict = self._pool.submit(runs.failure, step)
         self._running[verdict] = _Run(manifests, step.cancel)
         verdict.add_done_callback(lambda _: self._on_verdict())
@@ -266,7 +266,7 @@ class JointMerge:
                 self._head_is_red = failure is not None
                 continue
             if failure is not None and self._runs is not None:
-                self._runs.note_red([_task_id(each) for each in manifests], failure)
+                self._runs.note_red([each.only_task.id for each in manifests], failure)
             self._search.record(manifests, is_green=failure is None)
         if self._search.accepted:
             self._head_is_red = False
@@ -290,7 +290,7 @@ class JointMerge:
     def _send_back(self) -> MergedResult:
         """Send the culprit back, and merge what was merged on top of it without it."""
         first, *rest = self._chain
-        task_id = _task_id(first.manifest)
+        task_id = first.manifest.only_task.id
         assert self._runs is not None
         failure = failure_of(
             task_id, self._runs.red, head_is_red=bool(self._head_is_red)
@@ -413,8 +413,3 @@ def adopt(
         recorded = pipeline.record_kept(context.repo, folder, fan_in, kept)
         adopted.append((manifest, recorded))
     return adopted
-
-
-def _task_id(manifest: Manifest) -> str:
-    """The id of the task of a batch of one."""
-    return manifest.entries[0].task.id

@@ -31,7 +31,7 @@ class _Waiting(NamedTuple):
 
     @property
     def task_id(self) -> str:
-        return self.manifest.entries[0].task.id
+        return self.manifest.only_task.id
 
 
 class MergeQueue:

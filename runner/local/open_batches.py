@@ -72,7 +72,7 @@ class OpenBatches:
     @property
     def task_ids(self) -> list[str]:
         """The ids of their tasks, in the order in which they started."""
-        return [task_of(each).id for each in self.manifests]
+        return [each.only_task.id for each in self.manifests]
 
     @property
     def at_work(self) -> set[str]:
@@ -98,7 +98,7 @@ class OpenBatches:
         """The tasks of these batches, in the order in which they started."""
         chosen = set(batches)
         return [
-            task_of(self._started[each]) for each in self._started if each in chosen
+            self._started[each].only_task for each in self._started if each in chosen
         ]
 
     def tasks_without(self, merged: Set[str]) -> list[Task]:
@@ -137,8 +137,3 @@ class OpenBatches:
         results would pile up until the last task has started.
         """
         return len(self.unmerged) >= 2 * self._settings.slots
-
-
-def task_of(manifest: Manifest) -> Task:
-    """The task of a batch of one."""
-    return manifest.entries[0].task

@@ -39,7 +39,7 @@ from runner.local.joint_merge import (
     merge_together,
 )
 from runner.local.landing_queue import LandingQueue, Merged
-from runner.local.open_batches import OpenBatches, task_of
+from runner.local.open_batches import OpenBatches
 from runner.local.run_head import RunHead
 
 if TYPE_CHECKING:
@@ -320,7 +320,7 @@ class RollingSchedule:
         """End the attempts that started on work which is sent back."""
         context = self._context
         sent_back = [
-            task_of(each.manifest).id for each in results if not each.fan_in.landed
+            each.manifest.only_task.id for each in results if not each.fan_in.landed
         ]
         if not sent_back or not context.bases.has_unverified_starts:
             return
@@ -352,7 +352,7 @@ class RollingSchedule:
         """Return why nothing more should start after this result, or None."""
         account = self._account
         self._dispatcher.ready.mark_done(
-            task_of(manifest).id, self._head.snapshot.progress
+            manifest.only_task.id, self._head.snapshot.progress
         )
         # A result is stale only where a person has moved the branch meanwhile.
         moved = any(

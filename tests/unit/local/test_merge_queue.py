@@ -69,10 +69,9 @@ class Run:
 
 
 def _manifest(task: str, verify: str | None) -> Manifest:
-    entry = SimpleNamespace(task=SimpleNamespace(id=task))
     manifest = SimpleNamespace(
         batch=task,
-        entries=[entry],
+        only_task=SimpleNamespace(id=task),
         verify=verify,
         verify_timeout=9,
         env={},
