@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -463,10 +463,11 @@ def record_preparation(workspace: Workspace) -> Workspace:
     untouched = trusted_times.trust_untouched(workspace)
     workspace = untouched or workspace
     git = capture_git(workspace)
-    with ExitStack() as stack:
-        if untouched is not None:
-            index, time = workspace.capture / "index", workspace.index_record.time
-            stack.enter_context(trusted_times.without_reading(index, time))
+    looking: AbstractContextManager[None] = nullcontext()
+    if untouched is not None:
+        index, time = workspace.capture / "index", workspace.index_record.time
+        looking = trusted_times.without_reading(index, time)
+    with looking:
         seen = _look_at_files(workspace, git)
     if seen.trap is not None:
         raise GitFailed(["add"], 1, str(seen.trap))
