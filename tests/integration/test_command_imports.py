@@ -98,21 +98,9 @@ main()
 """
 
 
-# Ends when fanin would start the first agent.
-_TELL_DATACLASSES = """
-import dataclasses, os, subprocess, sys
-sys.argv = ["fanin", *sys.argv[1:]]
-made = []
-original = dataclasses.dataclass
-def dataclass(cls=None, /, **options):
-    def make(cls):
-        if cls.__module__.startswith("runner."):
-            made.append(cls.__qualname__)
-        return original(cls, **options)
-    return make if cls is None else make(cls)
-dataclasses.dataclass = dataclass
-def tell():
-    print("\\n::", *made, flush=True)
+# Calls `tell` when fanin would start the first agent, or ends before.
+_UNTIL_FIRST_AGENT = """
+import os, subprocess
 class Popen(subprocess.Popen):
     def __init__(self, argv, **options):
         if any(str(word).endswith("supervisor.py") for word in argv):
@@ -128,9 +116,25 @@ except SystemExit:
 """
 
 
-# Ends when fanin would start the first agent.
+_TELL_DATACLASSES = """
+import dataclasses, sys
+sys.argv = ["fanin", *sys.argv[1:]]
+made = []
+original = dataclasses.dataclass
+def dataclass(cls=None, /, **options):
+    def make(cls):
+        if cls.__module__.startswith("runner."):
+            made.append(cls.__qualname__)
+        return original(cls, **options)
+    return make if cls is None else make(cls)
+dataclasses.dataclass = dataclass
+def tell():
+    print("\\n::", *made, flush=True)
+"""
+
+
 _TELL_PATTERNS = """
-import os, re, subprocess, sys
+import re, sys
 sys.argv = ["fanin", *sys.argv[1:]]
 compiled = []
 original = re.compile
@@ -143,18 +147,6 @@ def compile(*args, **options):
 re.compile = compile
 def tell():
     print("\\n::", *compiled, flush=True)
-class Popen(subprocess.Popen):
-    def __init__(self, argv, **options):
-        if any(str(word).endswith("supervisor.py") for word in argv):
-            tell()
-            os._exit(0)
-        super().__init__(argv, **options)
-subprocess.Popen = Popen
-from runner.cli import main
-try:
-    main()
-except SystemExit:
-    tell()
 """
 
 
@@ -330,7 +322,7 @@ def test_a_start_compiles_no_pattern_before_it_is_used(
     planned: Project, tmp_path: Path, argv: list[str]
 ) -> None:
     told = subprocess.run(
-        [sys.executable, "-c", _TELL_PATTERNS, *argv],
+        [sys.executable, "-c", _TELL_PATTERNS + _UNTIL_FIRST_AGENT, *argv],
         cwd=planned.root,
         env={**os.environ, "TMPDIR": str(tmp_path)},
         capture_output=True,
@@ -368,7 +360,7 @@ def test_a_start_makes_no_more_dataclasses_than_it_must(
     planned: Project, tmp_path: Path, argv: list[str], made: set[str]
 ) -> None:
     told = subprocess.run(
-        [sys.executable, "-c", _TELL_DATACLASSES, *argv],
+        [sys.executable, "-c", _TELL_DATACLASSES + _UNTIL_FIRST_AGENT, *argv],
         cwd=planned.root,
         env={**os.environ, "TMPDIR": str(tmp_path)},
         capture_output=True,

@@ -180,6 +180,18 @@ def test_a_link_in_the_place_of_the_checkout_is_not_followed(
     assert (home / "private").exists()
 
 
+def run_without_rights(project: Project) -> subprocess.CompletedProcess[str]:
+    """`fanin run` as a user who may not read what is closed to its owner."""
+    return subprocess.run(
+        without_rights([sys.executable, "-m", "runner", "run"]),
+        cwd=project.root,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "FAKE_AGENT_LOG": str(project.log)},
+    )
+
+
 def test_a_set_up_that_makes_a_nested_repository_is_not_the_agents_work(
     project: Project,
 ) -> None:
@@ -205,14 +217,7 @@ def test_what_is_unreadable_is_named_and_kept(
     ignored = ["write .gitignore: cache/", "write cache/x: x", "mode cache: 000"]
     do = [*ignored, f"write {name}: a", f"mode {unreadable}: 000", "write b: b"]
     project.plan([{"id": "A", "do": do, "max_attempts": 1}])
-    shown = subprocess.run(
-        without_rights([sys.executable, "-m", "runner", "run"]),
-        cwd=project.root,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "FAKE_AGENT_LOG": str(project.log)},
-    )
+    shown = run_without_rights(project)
     said = " ".join((shown.stdout + shown.stderr).split())
     assert reason in said
     assert "cache" not in said
@@ -239,14 +244,7 @@ def test_a_checkout_that_an_agent_has_closed_ends_no_run(
 ) -> None:
     closing = {"id": "A", "do": do, "max_attempts": 1}
     project.plan([closing, {"id": "B", "do": ["write b: b"]}])
-    shown = subprocess.run(
-        without_rights([sys.executable, "-m", "runner", "run"]),
-        cwd=project.root,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "FAKE_AGENT_LOG": str(project.log)},
-    )
+    shown = run_without_rights(project)
     assert shown.returncode < 2, shown.stderr
     assert project.states() == {**states, "B": "completed"}
     assert said in shown.stdout

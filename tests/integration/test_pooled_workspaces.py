@@ -427,6 +427,16 @@ def test_what_the_next_attempts_lack_is_made_ahead(
     assert not space.is_ready
 
 
+def set_up_in_slots(pool: PooledWorkspaces, base: str, names: str) -> list[Path]:
+    """A checkout for each name, in the slots from 0 on; where they are."""
+    folders = []
+    for slot, name in enumerate(names):
+        space = pool.acquire(base, Path(name), BRANCH, slot)
+        folders.append(space.folder)
+        pool.ready(Path(name), space)
+    return folders
+
+
 @pytest.mark.parametrize("slow", [False, True])
 def test_checkouts_that_nobody_will_use_are_removed_before_the_end_if_set_up_is_fast(
     pool: PooledWorkspaces,
@@ -436,11 +446,7 @@ def test_checkouts_that_nobody_will_use_are_removed_before_the_end_if_set_up_is_
 ) -> None:
     monkeypatch.setattr(preparation, "SLOW_SETUP", 0.0 if slow else 3600.0)
     base = project.git("rev-parse", "HEAD")
-    folders = []
-    for name, slot in (("A", 0), ("B", 1), ("C", 2)):
-        space = pool.acquire(base, Path(name), BRANCH, slot)
-        folders.append(space.folder)
-        pool.ready(Path(name), space)
+    folders = set_up_in_slots(pool, base, "ABC")
     for name in "ABC":
         pool.release(Path(name))
     wait(idle.cleaned for idle in pool._idle.values())
@@ -461,11 +467,7 @@ def test_what_the_last_attempts_leave_is_removed_while_others_work(
 ) -> None:
     monkeypatch.setattr(preparation, "SLOW_SETUP", 0.0 if slow else 3600.0)
     base = project.git("rev-parse", "HEAD")
-    folders = []
-    for name, slot in (("A", 0), ("B", 1)):
-        space = pool.acquire(base, Path(name), BRANCH, slot)
-        folders.append(space.folder)
-        pool.ready(Path(name), space)
+    folders = set_up_in_slots(pool, base, "AB")
     pool.prewarm(0, base, 1)
     pool.release(Path("A"))
     pool.release(Path("B"))
